@@ -1,0 +1,2 @@
+//! The container tier.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The process tier.
+#![forbid(unsafe_code)]

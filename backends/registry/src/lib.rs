@@ -1,0 +1,2 @@
+//! The one place that names the backends.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The append-only Merkle log: writing, recovery, verification, export.
+#![forbid(unsafe_code)]

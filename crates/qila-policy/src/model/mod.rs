@@ -1,0 +1,44 @@
+//! What a policy says, as typed values. The text form is read in `parse`.
+mod credential;
+mod filesystem;
+mod network;
+mod resources;
+mod syscalls;
+
+pub use credential::{Credential, Placement, Source};
+pub use filesystem::{Base, Filesystem, PolicyPath, WorkspaceMode};
+pub use network::{HostName, HostPattern, HostPatternError, NetRule, Network, NetworkRates, PathGlob};
+pub use resources::{DiskLimit, MemoryLimit, Resources};
+pub use syscalls::{SyscallBase, Syscalls};
+
+use qila_types::Tier;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A whole policy: `extends` resolved, contradictions excluded.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Policy {
+    /// Wanted tier; none means `auto`.
+    pub isolation: Option<Tier>,
+    /// Limits.
+    pub resources: Resources,
+    /// What of the file system is seen.
+    pub filesystem: Filesystem,
+    /// What of the network is reached.
+    pub network: Network,
+    /// Credentials that the gateway places, never the agent.
+    pub credentials: Vec<Credential>,
+    /// System calls.
+    pub syscalls: Syscalls,
+    /// Environment variables.
+    pub environment: Environment,
+}
+
+/// Environment variables that the agent gets; the rest of the caller's are not passed on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Environment {
+    /// Names passed on from the caller; a trailing `*` matches a prefix (`LC_*`).
+    pub pass: Vec<String>,
+    /// Names set to fixed values.
+    pub set: BTreeMap<String, String>,
+}

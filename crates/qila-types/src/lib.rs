@@ -1,0 +1,12 @@
+//! Ids, units and events shared by every Qila crate; no I/O.
+#![forbid(unsafe_code)]
+
+mod event;
+mod id;
+mod tier;
+mod units;
+
+pub use event::{Access, Decision, Event, EventKind, Outcome, StopReason, Usage};
+pub use id::{IdError, RunId};
+pub use tier::Tier;
+pub use units::{ByteRate, Bytes, Cpus, Millis, Rate, UnitError};

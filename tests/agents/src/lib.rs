@@ -1,0 +1,2 @@
+//! Unmodified third-party agents at work inside the sandbox.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Every check in one command.
+#![forbid(unsafe_code)]
