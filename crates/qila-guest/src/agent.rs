@@ -1,0 +1,171 @@
+//! Starting the agent: every restriction is put on between fork and exec, in the order that each needs.
+use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
+use qila_sys::landlock::{Ruleset, fs as right};
+use qila_sys::seccomp::Instruction;
+use qila_sys::{caps, exec, seccomp, signal};
+use qila_wire::{Landlock, Limit, LimitKind, Reach, Start};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, setrlimit};
+use std::ffi::CString;
+
+/// The agent's first process.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    /// Its process id, which is also that of its session and process group.
+    pub pid: Pid,
+}
+
+/// Forks and execs. `terminal` is the agent's end of its terminal, if it has one.
+///
+/// An error is the agent's own: its program could not be started.
+pub(crate) fn start(start: &Start, terminal: Option<&OwnedFd>) -> Result<Agent, Errno> {
+    let (told, teller) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    match fork(Namespaces::NONE)? {
+        Fork::Child => {
+            let errno = become_agent(start, terminal);
+            let _ = rustix::io::write(&teller, &errno.raw_os_error().to_ne_bytes());
+            exit_now(127)
+        }
+        Fork::Parent { pid, .. } => {
+            drop(teller);
+            let mut raw = [0u8; 4];
+            // The pipe closes without a word when exec succeeds.
+            match rustix::io::retry_on_intr(|| rustix::io::read(&told, &mut raw)) {
+                Ok(4) => Err(Errno::from_raw_os_error(i32::from_ne_bytes(raw))),
+                Ok(_) => Ok(Agent { pid }),
+                Err(e) => Err(e),
+            }
+        }
+    }
+}
+
+fn become_agent(start: &Start, terminal: Option<&OwnedFd>) -> Errno {
+    match prepare(start, terminal) {
+        Ok((argv, env)) => run_program(start, &argv, &env),
+        Err(e) => e,
+    }
+}
+
+type Strings = Vec<CString>;
+
+fn prepare(start: &Start, terminal: Option<&OwnedFd>) -> Result<(Strings, Strings), Errno> {
+    rustix::process::setsid()?;
+    if let Some(terminal) = terminal {
+        rustix::process::ioctl_tiocsctty(terminal)?;
+        rustix::stdio::dup2_stdin(terminal)?;
+        rustix::stdio::dup2_stdout(terminal)?;
+        rustix::stdio::dup2_stderr(terminal)?;
+    }
+    let argv = strings(&start.argv)?;
+    let env = strings(&start.env)?;
+    let cwd = CString::new(start.cwd.clone()).map_err(|_| Errno::INVAL)?;
+    rustix::process::chdir(cwd.as_c_str())?;
+    for limit in &start.limits {
+        apply(*limit)?;
+    }
+    if !start.cpus.is_empty() {
+        let mut set = rustix::thread::CpuSet::new();
+        for cpu in &start.cpus {
+            set.set(usize::try_from(*cpu).unwrap_or(usize::MAX).min(1023));
+        }
+        rustix::thread::sched_setaffinity(None, &set)?;
+    }
+    caps::drop_all().or_else(already_dropped)?;
+    caps::no_new_privs()?;
+    landlock(&start.landlock)?;
+    signal::reset_all()?;
+    exec::cloexec_from(3)?;
+    seccomp::load(&instructions(&start.filter))?;
+    Ok((argv, env))
+}
+
+/// The launcher's child gave up every capability before the guest was started, with the securebits locked: doing so again
+/// may be refused, and says that there is nothing left to give up.
+fn already_dropped(error: Errno) -> Result<(), Errno> {
+    if error == Errno::PERM { Ok(()) } else { Err(error) }
+}
+
+fn strings(list: &[Vec<u8>]) -> Result<Strings, Errno> {
+    list.iter().map(|s| CString::new(s.clone()).map_err(|_| Errno::INVAL)).collect()
+}
+
+fn apply(limit: Limit) -> Result<(), Errno> {
+    let resource = match limit.what {
+        LimitKind::OpenFiles => Resource::Nofile,
+        LimitKind::Processes => Resource::Nproc,
+        LimitKind::FileSize => Resource::Fsize,
+        LimitKind::AddressSpace => Resource::As,
+        LimitKind::Data => Resource::Data,
+        LimitKind::Core => Resource::Core,
+    };
+    // A limit that the caller is already under stays.
+    let ceiling = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    let value = Some(limit.value.min(ceiling));
+    setrlimit(resource, Rlimit { current: value, maximum: value })
+}
+
+fn landlock(rules: &Landlock) -> Result<(), Errno> {
+    if rules.abi == 0 {
+        return Ok(()); // the operator chose to go without; the plan says so
+    }
+    let set = Ruleset::new(rules.abi, rules.connect.is_some())?;
+    for (path, reach) in &rules.paths {
+        let path = CString::new(path.clone()).map_err(|_| Errno::INVAL)?;
+        let fd = open(path.as_c_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let directory = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode).is_dir();
+        let mut rights = match reach {
+            Reach::Read => right::READ_FILE | right::READ_DIR | right::EXECUTE,
+            Reach::Write => right::all(rules.abi) & !(right::MAKE_CHAR | right::MAKE_BLOCK | right::IOCTL_DEV),
+            Reach::Device => right::READ_FILE | right::WRITE_FILE | right::READ_DIR | right::TRUNCATE | right::IOCTL_DEV,
+        };
+        if !directory {
+            rights &= right::FILE;
+        }
+        set.allow_path(fd.as_fd(), rights)?;
+    }
+    for port in rules.connect.iter().flatten() {
+        set.allow_connect(*port)?;
+    }
+    set.restrict_self()
+}
+
+fn instructions(filter: &[u8]) -> Vec<Instruction> {
+    filter
+        .chunks_exact(8)
+        .filter_map(|c| {
+            let [a, b, jt, jf, k0, k1, k2, k3] = *<&[u8; 8]>::try_from(c).ok()?;
+            Some(Instruction {
+                code: u16::from_ne_bytes([a, b]),
+                jt,
+                jf,
+                k: u32::from_ne_bytes([k0, k1, k2, k3]),
+            })
+        })
+        .collect()
+}
+
+/// Looks the program up as a shell does and becomes it.
+fn run_program(start: &Start, argv: &[CString], env: &[CString]) -> Errno {
+    let Some(name) = start.argv.first() else { return Errno::NOENT };
+    if name.is_empty() {
+        return Errno::NOENT;
+    }
+    if name.contains(&b'/') {
+        return CString::new(name.clone()).map_or(Errno::INVAL, |p| exec::exec_path(&p, argv, env));
+    }
+    let path = start.env.iter().find_map(|e| e.strip_prefix(b"PATH=")).unwrap_or(b"/usr/bin:/bin");
+    let mut worst = Errno::NOENT;
+    for dir in path.split(|b| *b == b':') {
+        let dir = if dir.is_empty() { b"." } else { dir };
+        let candidate = [dir, b"/", name].concat();
+        let Ok(candidate) = CString::new(candidate) else { continue };
+        match exec::exec_path(&candidate, argv, env) {
+            Errno::NOENT | Errno::NOTDIR => {}
+            Errno::ACCESS => worst = Errno::ACCESS,
+            other => return other,
+        }
+    }
+    worst
+}

@@ -1,0 +1,46 @@
+//! PID 1 inside every sandbox: reaps, execs, reports; static.
+//!
+//! Started inside the finished view with no capability left, descriptor 3 being the socket to the launcher and 0 to 2 the
+//! agent's pipes. When the launcher goes away, everything inside ends.
+#![forbid(unsafe_code)]
+
+mod account;
+mod agent;
+mod serve;
+
+use qila_sys::pass;
+use qila_wire::{MAX_PACKET, Report, Start, decode, encode};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+
+/// Descriptor of the socket to the launcher.
+const CONTROL: u32 = 3;
+
+fn main() {
+    // Whatever goes wrong from here on, the launcher sees the socket close and treats it as the end of the run.
+    let code = match run() {
+        Ok(()) => 0,
+        Err(_) => 70,
+    };
+    qila_sys::fork::exit_now(code);
+}
+
+fn run() -> Result<(), Errno> {
+    qila_sys::caps::not_dumpable()?;
+    qila_sys::caps::die_with_parent()?;
+    qila_sys::exec::cloexec_from(CONTROL)?;
+    let control = qila_sys::exec::adopt(CONTROL)?;
+    report(&control, &Report::Ready, &[])?;
+    let mut buffer = vec![0u8; MAX_PACKET];
+    let (n, _) = pass::receive(&control, &mut buffer)?;
+    let start: Start = decode(buffer.get(..n).unwrap_or(&[])).map_err(|_| Errno::PROTO)?;
+    drop(buffer);
+    serve::serve(&control, &start)
+}
+
+/// Sends one report.
+pub(crate) fn report(control: &OwnedFd, report: &Report, fds: &[&OwnedFd]) -> Result<(), Errno> {
+    let packet = encode(report).map_err(|_| Errno::MSGSIZE)?;
+    let borrowed: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
+    pass::send(control, &packet, &borrowed)
+}

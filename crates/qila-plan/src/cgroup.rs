@@ -1,0 +1,105 @@
+//! The cgroup part of a plan: directories, values, and the files by which a process joins.
+use crate::facts::CgroupFacts;
+use qila_types::{ByteRate, Bytes, Cpus};
+use serde::Serialize;
+
+/// Cgroups to make, in order; undone in reverse.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct CgroupPlan {
+    /// Directories to make.
+    pub directories: Vec<String>,
+    /// Files to write, after the directories exist.
+    pub writes: Vec<(String, String)>,
+    /// Files that a process id is written to in order to join.
+    pub join: Vec<String>,
+    /// File that counts processes killed for memory (`oom_kill N` on a line of its own).
+    pub oom: Option<String>,
+    /// File that counts refused forks (`max N` on a line of its own).
+    pub forks: Option<String>,
+    /// File that holds the peak memory in bytes.
+    pub peak: Option<String>,
+}
+
+impl CgroupPlan {
+    /// Whether there is nothing to make.
+    pub fn is_empty(&self) -> bool {
+        self.directories.is_empty()
+    }
+
+    fn directory(&mut self, facts: &CgroupFacts, controller: &str, run: &str) -> Option<(String, bool)> {
+        let parent = facts.parent(controller)?;
+        let v2 = matches!(facts, CgroupFacts::V2 { .. });
+        let path = format!("{parent}/qila-{run}");
+        if !self.directories.contains(&path) {
+            self.directories.push(path.clone());
+            self.join.push(format!("{path}/cgroup.procs"));
+        }
+        Some((path, v2))
+    }
+
+    /// Bounds memory and swap together.
+    pub(crate) fn memory(&mut self, facts: &CgroupFacts, run: &str, limit: Bytes) -> Option<&'static str> {
+        let (dir, v2) = self.directory(facts, "memory", run)?;
+        let value = limit.0.to_string();
+        if v2 {
+            self.writes.push((format!("{dir}/memory.max"), value));
+            self.writes.push((format!("{dir}/memory.swap.max"), "0".into()));
+            self.writes.push((format!("{dir}/memory.oom.group"), "1".into()));
+            self.oom = Some(format!("{dir}/memory.events"));
+            self.peak = Some(format!("{dir}/memory.peak"));
+            Some("cgroup v2 memory.max, no swap, the whole group killed on excess")
+        } else {
+            self.writes.push((format!("{dir}/memory.limit_in_bytes"), value.clone()));
+            self.writes.push((format!("{dir}/memory.memsw.limit_in_bytes"), value));
+            self.oom = Some(format!("{dir}/memory.oom_control"));
+            self.peak = Some(format!("{dir}/memory.max_usage_in_bytes"));
+            Some("cgroup v1 memory.limit_in_bytes and memory.memsw.limit_in_bytes")
+        }
+    }
+
+    /// Bounds processes and threads.
+    pub(crate) fn processes(&mut self, facts: &CgroupFacts, run: &str, limit: u32) -> Option<&'static str> {
+        let (dir, _) = self.directory(facts, "pids", run)?;
+        // One more for the guest, which is the sandbox's own.
+        self.writes.push((format!("{dir}/pids.max"), limit.saturating_add(1).to_string()));
+        self.forks = Some(format!("{dir}/pids.events"));
+        Some("cgroup pids.max")
+    }
+
+    /// Bounds processor time.
+    pub(crate) fn cpu(&mut self, facts: &CgroupFacts, run: &str, limit: Cpus) -> Option<&'static str> {
+        const PERIOD_US: u64 = 100_000;
+        let quota = u64::from(limit.0) * PERIOD_US / 1_000;
+        let (dir, v2) = self.directory(facts, "cpu", run)?;
+        if v2 {
+            self.writes.push((format!("{dir}/cpu.max"), format!("{quota} {PERIOD_US}")));
+            Some("cgroup v2 cpu.max")
+        } else {
+            self.writes.push((format!("{dir}/cpu.cfs_period_us"), PERIOD_US.to_string()));
+            self.writes.push((format!("{dir}/cpu.cfs_quota_us"), quota.to_string()));
+            Some("cgroup v1 cpu.cfs_quota_us")
+        }
+    }
+
+    /// Bounds block I/O on the given devices (`major:minor`).
+    pub(crate) fn disk_io(
+        &mut self,
+        facts: &CgroupFacts,
+        run: &str,
+        devices: &[String],
+        read: Option<ByteRate>,
+        write: Option<ByteRate>,
+    ) -> Option<&'static str> {
+        let (dir, v2) = self.directory(facts, "io", run)?;
+        for device in devices {
+            if v2 {
+                let part = |name: &str, rate: Option<ByteRate>| rate.map_or(String::new(), |r| format!(" {name}={}", r.0));
+                let line = format!("{device}{}{}", part("rbps", read), part("wbps", write));
+                self.writes.push((format!("{dir}/io.max"), line));
+            } else if let Some(rate) = read {
+                self.writes.push((format!("{dir}/blkio.throttle.read_bps_device"), format!("{device} {}", rate.0)));
+            }
+        }
+        Some(if v2 { "cgroup v2 io.max" } else { "cgroup v1 blkio.throttle.read_bps_device" })
+    }
+}

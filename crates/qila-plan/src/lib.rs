@@ -1,0 +1,26 @@
+//! Permit, [`HostFacts`] and a tier's capabilities to a [`Plan`]; pure.
+//!
+//! Everything is decided here. What executes a plan has no choice left, and a plan cannot be changed once made.
+#![forbid(unsafe_code)]
+
+mod capabilities;
+mod cgroup;
+mod environment;
+mod facts;
+mod landlock;
+mod limits;
+mod network;
+mod plan;
+mod planner;
+mod refusal;
+mod view;
+
+pub use capabilities::Capabilities;
+pub use cgroup::CgroupPlan;
+pub use environment::{Caller, EnvVar};
+pub use facts::{Availability, CgroupFacts, HostFacts, PathFact, PathKind, RootEntry, wanted_paths};
+pub use network::NetworkPlan;
+pub use plan::{Enforcement, Namespace, Plan, Timers};
+pub use planner::{Chosen, Request, choose, plan};
+pub use refusal::Refusal;
+pub use view::{Injected, View, ViewEntry};

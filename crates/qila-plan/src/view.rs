@@ -1,0 +1,275 @@
+//! The file system that the agent sees, entry by entry, parents before children.
+use crate::environment::Caller;
+use crate::facts::{HostFacts, PathFact, PathKind};
+use crate::network::NetworkPlan;
+use crate::refusal::Refusal;
+use qila_policy::model::{Base, Filesystem, PolicyPath, WorkspaceMode};
+use qila_types::{Bytes, Tier};
+use serde::Serialize;
+
+/// The file system that the agent sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct View {
+    /// Directory on the host under which the new root is put together.
+    pub root: String,
+    /// Entries, parents before children.
+    pub entries: Vec<ViewEntry>,
+    /// Size of the memory-backed file system behind `/tmp`, `/dev/shm` and the home directory together.
+    pub scratch: Option<Bytes>,
+    /// Files in it at most.
+    pub scratch_files: u64,
+    /// Home directory inside.
+    pub home: String,
+}
+
+/// One entry of the view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum ViewEntry {
+    /// A path of the host.
+    Host {
+        /// On the host, no symbolic link in it.
+        source: String,
+        /// Inside.
+        target: String,
+        /// Whether it may be written.
+        writable: bool,
+        /// What it is.
+        kind: PathKind,
+    },
+    /// A symbolic link.
+    Link {
+        /// Inside.
+        target: String,
+        /// Where it points.
+        to: String,
+    },
+    /// A directory of the memory-backed file system.
+    Scratch {
+        /// Inside.
+        target: String,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// The workspace through its copy-on-write layer.
+    Layer {
+        /// Inside, and on the host.
+        target: String,
+        /// Where changes go on the host.
+        upper: String,
+        /// Scratch directory of overlayfs on the host.
+        work: String,
+    },
+    /// Nothing, where something is on the host.
+    Hidden {
+        /// Inside.
+        target: String,
+        /// What is hidden.
+        kind: PathKind,
+    },
+    /// A file that Qila provides.
+    Injected {
+        /// Inside.
+        target: String,
+        /// What is in it.
+        content: Injected,
+    },
+    /// A procfs of the sandbox's own process namespace, read only, with `masked` entries empty.
+    Proc {
+        /// Names beneath `/proc`.
+        masked: Vec<&'static str>,
+    },
+    /// `/dev` with the usual harmless devices and terminals of its own.
+    Dev {
+        /// Names of devices.
+        devices: Vec<&'static str>,
+    },
+}
+
+/// Contents that Qila provides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Injected {
+    /// The host's CA bundle with the sandbox's CA added.
+    CaBundle,
+    /// The sandbox's CA alone.
+    CaCertificate,
+    /// A resolver configuration that names the gateway.
+    ResolvConf,
+    /// A hosts file that names loopback only.
+    Hosts,
+}
+
+impl ViewEntry {
+    /// Where the entry is, inside.
+    pub fn target(&self) -> &str {
+        match self {
+            ViewEntry::Host { target, .. }
+            | ViewEntry::Link { target, .. }
+            | ViewEntry::Scratch { target, .. }
+            | ViewEntry::Layer { target, .. }
+            | ViewEntry::Hidden { target, .. }
+            | ViewEntry::Injected { target, .. } => target,
+            ViewEntry::Proc { .. } => "/proc",
+            ViewEntry::Dev { .. } => "/dev",
+        }
+    }
+}
+
+/// Where the sandbox's own CA certificate is found inside.
+pub(crate) const CA_CERTIFICATE: &str = "/run/qila/ca.pem";
+/// Where the whole bundle is found inside.
+pub(crate) const CA_BUNDLE: &str = "/run/qila/ca-bundle.pem";
+
+const MASKED: [&str; 12] = [
+    "kcore", "keys", "key-users", "timer_list", "sched_debug", "kallsyms", "kmsg", "kpagecount", "kpageflags",
+    "vmallocinfo", "slabinfo", "acpi",
+];
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+pub(crate) fn build(
+    tier: Tier,
+    fs: &Filesystem,
+    facts: &HostFacts,
+    caller: &Caller,
+    network: &NetworkPlan,
+    scratch: Option<Bytes>,
+) -> Result<View, Refusal> {
+    let mut entries = Vec::new();
+    let home = caller.home.clone().unwrap_or_else(|| "/home/agent".into());
+    let refuse = |clause: &str, reason: String, fix: &str| Refusal {
+        clause: clause.into(),
+        tier,
+        reason,
+        fix: fix.into(),
+        nearest: None,
+    };
+    let resolve = |path: &PolicyPath| path.resolve(caller.home.as_deref(), caller.workspace.as_deref());
+    match &fs.base {
+        Base::Host => base_tree("", facts, &mut entries),
+        Base::Directory(path) | Base::OciLayout(path) => {
+            let fact = resolve(path).and_then(|p| facts.paths.get(&p).cloned());
+            let Some(PathFact { real, kind: PathKind::Directory }) = fact else {
+                let fix = "give the path of a directory that holds a root file system";
+                return Err(refuse("filesystem.base", format!("`{}` is not a directory", path.0), fix));
+            };
+            base_tree(real.trim_end_matches('/'), facts, &mut entries);
+        }
+    }
+    entries.push(ViewEntry::Proc { masked: MASKED.to_vec() });
+    entries.push(ViewEntry::Dev { devices: DEVICES.to_vec() });
+    entries.push(ViewEntry::Scratch { target: "/tmp".into(), mode: 0o1777 });
+    entries.push(ViewEntry::Scratch { target: "/dev/shm".into(), mode: 0o1777 });
+    entries.push(ViewEntry::Link { target: "/var/tmp".into(), to: "/tmp".into() });
+    if home != "/" {
+        entries.push(ViewEntry::Scratch { target: home.clone(), mode: 0o755 });
+    }
+    for (list, writable) in [(&fs.read, false), (&fs.write, true)] {
+        for path in list {
+            host_path(path, writable, resolve(path), facts, &mut entries);
+        }
+    }
+    if let Some(workspace) = &caller.workspace {
+        workspace_entry(fs.workspace, workspace, caller, &mut entries);
+    }
+    for path in &fs.hide {
+        let Some(named) = resolve(path) else { continue };
+        if let Some(fact) = facts.paths.get(&named) {
+            for target in [&fact.real, &named] {
+                let covered = entries.iter().any(|e| shows(e, target));
+                if covered && !entries.iter().any(|e| matches!(e, ViewEntry::Hidden { target: t, .. } if t == target)) {
+                    entries.push(ViewEntry::Hidden { target: target.clone(), kind: fact.kind });
+                }
+            }
+        }
+    }
+    if let NetworkPlan::Locked { intercepts, .. } = network {
+        inject(*intercepts, facts, &mut entries);
+    }
+    // Parents before children, and what was named later over what was named earlier: a stable sort by depth.
+    entries.sort_by_key(|e| (rank(e), depth(e.target())));
+    Ok(View { root: format!("{}/root", caller.run_dir), entries, scratch, scratch_files: 262_144, home })
+}
+
+/// Hidden paths and injected files go over everything else.
+fn rank(entry: &ViewEntry) -> u8 {
+    match entry {
+        ViewEntry::Injected { .. } => 1,
+        ViewEntry::Hidden { .. } => 2,
+        _ => 0,
+    }
+}
+
+fn depth(path: &str) -> usize {
+    path.split('/').filter(|p| !p.is_empty()).count()
+}
+
+/// Whether something of the host is seen at or above the path, or the path lies above something seen.
+fn shows(entry: &ViewEntry, path: &str) -> bool {
+    match entry {
+        ViewEntry::Host { target, .. } | ViewEntry::Layer { target, .. } => beneath(target, path),
+        _ => false,
+    }
+}
+
+fn beneath(parent: &str, path: &str) -> bool {
+    path.strip_prefix(parent.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn base_tree(prefix: &str, facts: &HostFacts, entries: &mut Vec<ViewEntry>) {
+    for entry in &facts.root {
+        entries.push(match &entry.link {
+            Some(to) => ViewEntry::Link { target: entry.path.clone(), to: to.clone() },
+            None => ViewEntry::Host {
+                source: format!("{prefix}{}", entry.path),
+                target: entry.path.clone(),
+                writable: false,
+                kind: PathKind::Directory,
+            },
+        });
+    }
+}
+
+/// A path that does not exist is left out: presets name toolchains that not every host has.
+fn host_path(path: &PolicyPath, writable: bool, named: Option<String>, facts: &HostFacts, entries: &mut Vec<ViewEntry>) {
+    let _ = path;
+    let Some(named) = named else { return };
+    let Some(PathFact { real, kind }) = facts.paths.get(&named) else { return };
+    if *real != named {
+        entries.push(ViewEntry::Link { target: named, to: real.clone() });
+    }
+    entries.push(ViewEntry::Host { source: real.clone(), target: real.clone(), writable, kind: *kind });
+}
+
+fn workspace_entry(mode: WorkspaceMode, workspace: &str, caller: &Caller, entries: &mut Vec<ViewEntry>) {
+    let host = |writable| ViewEntry::Host {
+        source: workspace.into(),
+        target: workspace.into(),
+        writable,
+        kind: PathKind::Directory,
+    };
+    match mode {
+        WorkspaceMode::None => {}
+        WorkspaceMode::ReadOnly => entries.push(host(false)),
+        WorkspaceMode::Direct => entries.push(host(true)),
+        WorkspaceMode::Layer => entries.push(ViewEntry::Layer {
+            target: workspace.into(),
+            upper: format!("{}/layer/upper", caller.run_dir),
+            work: format!("{}/layer/work", caller.run_dir),
+        }),
+    }
+}
+
+fn inject(intercepts: bool, facts: &HostFacts, entries: &mut Vec<ViewEntry>) {
+    let mut put = |target: &str, content| entries.push(ViewEntry::Injected { target: target.into(), content });
+    let real = |path: &str| facts.paths.get(path).map_or_else(|| path.to_owned(), |f| f.real.clone());
+    put(&real("/etc/resolv.conf"), Injected::ResolvConf);
+    put(&real("/etc/hosts"), Injected::Hosts);
+    if intercepts {
+        for bundle in &facts.ca_bundles {
+            put(bundle, Injected::CaBundle);
+        }
+        put(CA_BUNDLE, Injected::CaBundle);
+        put(CA_CERTIFICATE, Injected::CaCertificate);
+    }
+}

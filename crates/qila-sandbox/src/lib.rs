@@ -1,0 +1,20 @@
+//! The [`Backend`] trait, launch and undo, supervision; names no backend.
+//!
+//! A plan is executed as it stands. Each step that leaves something on the host pushes its undo first; whatever ends the
+//! launch, the undos run in reverse.
+#![forbid(unsafe_code)]
+
+mod backend;
+mod cgroup;
+mod child;
+mod error;
+mod launch;
+mod network;
+mod undo;
+mod view;
+
+pub use backend::{Backend, Stdio};
+pub use cgroup::{Counters, counters};
+pub use error::LaunchError;
+pub use launch::{Listening, Sandbox};
+pub use undo::{Undo, sweep_cgroup};
