@@ -1,6 +1,7 @@
 //! Credentials: where the real value comes from and where the gateway places it.
 use super::network::HostPattern;
 use serde::Serialize;
+use std::fmt;
 
 /// A credential that the gateway holds. The agent gets a placeholder.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -15,6 +16,8 @@ pub struct Credential {
     pub hosts: Vec<HostPattern>,
     /// Environment variables that carry the placeholder inside.
     pub env: Vec<String>,
+    /// Whether a run may start without it: see [`super::Policy::without_credentials`].
+    pub optional: bool,
 }
 
 /// Where the real value is read.
@@ -44,4 +47,26 @@ pub enum Placement {
     },
     /// `?NAME=VALUE`.
     Query(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Env(name) => write!(f, "variable {name}"),
+            Source::File(path) => write!(f, "file {path}"),
+            // Arguments may hold what belongs to nobody else.
+            Source::Command(words) => write!(f, "program {}", words.first().map_or("", String::as_str)),
+        }
+    }
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Placement::Bearer => f.write_str("the header `authorization`, as a bearer token"),
+            Placement::Header(name) => write!(f, "the header `{name}`"),
+            Placement::Basic { username } => write!(f, "basic authentication as `{username}`"),
+            Placement::Query(name) => write!(f, "the query parameter `{name}`"),
+        }
+    }
 }

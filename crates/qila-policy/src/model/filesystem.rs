@@ -1,5 +1,6 @@
 //! What of the file system is seen, and how.
 use serde::Serialize;
+use std::fmt;
 
 /// The `filesystem` clause.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,6 +49,19 @@ pub enum WorkspaceMode {
 pub struct PolicyPath(pub String);
 
 impl PolicyPath {
+    /// Whether `other` is this path or lies beneath it, as far as the policy alone tells: where `~` and the workspace
+    /// lie is known only at plan time.
+    pub fn contains(&self, other: &PolicyPath) -> bool {
+        self.0 == other.0
+            || match self.0.as_str() {
+                "/" => other.0.starts_with('/'),
+                own => other
+                    .0
+                    .strip_prefix(own)
+                    .is_some_and(|rest| rest.starts_with('/')),
+            }
+    }
+
     /// The absolute path, given the home directory and the workspace; none if the one it needs is not known.
     pub fn resolve(&self, home: Option<&str>, workspace: Option<&str>) -> Option<String> {
         let join = |base: &str, rest: &str| match rest {
@@ -67,5 +81,33 @@ impl PolicyPath {
             return workspace.map(|w| join(w, rest));
         }
         self.0.starts_with('/').then(|| self.0.clone())
+    }
+}
+
+impl fmt::Display for PolicyPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containment_goes_by_whole_parts() {
+        let path = |t: &str| PolicyPath(t.to_owned());
+        for (a, b, want) in [
+            ("~/.ssh", "~/.ssh/id", true),
+            ("~/.ssh", "~/.ssh", true),
+            ("~/.ssh", "~/.sshx", false),
+            ("~", "~/.ssh", true),
+            (".", "./x", true),
+            (".", "/x", false),
+            ("/", "/etc", true),
+            ("/etc", "/", false),
+        ] {
+            assert_eq!(path(a).contains(&path(b)), want, "{a} {b}");
+        }
     }
 }

@@ -42,3 +42,18 @@ pub struct Environment {
     /// Names set to fixed values.
     pub set: BTreeMap<String, String>,
 }
+
+impl Environment {
+    /// Whether a variable of the caller is passed on.
+    pub fn passes(&self, name: &str) -> bool {
+        self.pass.iter().any(|pattern| pattern_matches(pattern, name))
+    }
+}
+
+/// Whether `LC_*` or a plain name matches a variable.
+pub(crate) fn pattern_matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => pattern == name,
+    }
+}

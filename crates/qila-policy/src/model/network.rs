@@ -30,7 +30,7 @@ pub struct NetworkRates {
 }
 
 /// One allow rule. A rule that names methods, paths or a credential is intercepted: TLS ends at the gateway.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct NetRule {
     /// Which hosts.
     pub host: HostPattern,
@@ -147,6 +147,12 @@ impl HostPattern {
         matches!(self, HostPattern::Net(net) if net.contains(&ip))
     }
 
+    /// Whether some host is named by both.
+    pub fn overlaps(&self, other: &HostPattern) -> bool {
+        // Names nest and networks nest: two that share a host are one within the other.
+        self.covers(other) || other.covers(self)
+    }
+
     /// Whether every host that `other` names is also named by this pattern.
     pub fn covers(&self, other: &HostPattern) -> bool {
         match (self, other) {
@@ -181,6 +187,12 @@ impl Serialize for HostPattern {
 /// encoded NUL or a backslash matches nothing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct PathGlob(pub String);
+
+impl fmt::Display for PathGlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 #[cfg(test)]
 mod tests {

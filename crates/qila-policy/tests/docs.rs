@@ -1,0 +1,26 @@
+//! docs/policy.schema.json and docs/policy.md are those of this code. `QILA_BLESS=1 cargo test -p qila-policy` writes them.
+use std::path::PathBuf;
+
+fn current(name: &str, wanted: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs")
+        .join(name);
+    if std::env::var_os("QILA_BLESS").is_some_and(|v| v == "1") {
+        std::fs::write(&path, wanted).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == wanted,
+        "docs/{name} is not current: run `QILA_BLESS=1 cargo test -p qila-policy --test docs`"
+    );
+}
+
+#[test]
+fn the_schema_is_current() {
+    current("policy.schema.json", &format!("{:#}\n", qila_policy::schema()));
+}
+
+#[test]
+fn the_reference_is_current() {
+    current("policy.md", &qila_policy::reference());
+}
