@@ -84,6 +84,11 @@ impl Diagnostic {
     pub(crate) fn new(sources: &[SourceText], at: Mark, clause: String, problem: Problem) -> Diagnostic {
         let source = sources.get(at.source);
         let help = problem.help();
+        // What stands where a source should may be a pasted secret; errors end up in logs.
+        let text = match problem {
+            Problem::Source => "",
+            _ => source.map_or("", |s| s.text.as_str()),
+        };
         Diagnostic {
             source: at.source,
             file: source.map(|s| s.name.clone()).unwrap_or_default(),
@@ -92,7 +97,7 @@ impl Diagnostic {
             clause,
             problem,
             help,
-            excerpt: render::Excerpt::cut(source.map_or("", |s| s.text.as_str()), at, MAX_EXCERPT),
+            excerpt: render::Excerpt::cut(text, at, MAX_EXCERPT),
         }
     }
 }

@@ -52,6 +52,19 @@ fn each_reads_the_same_when_extended_by_an_empty_file() {
 }
 
 #[test]
+fn each_is_the_same_read_and_ready_made() {
+    for preset in preset::PRESETS {
+        assert_eq!(
+            preset::policy(preset.name).unwrap().unwrap(),
+            built_in(preset.name),
+            "{}",
+            preset.name
+        );
+    }
+    assert!(preset::policy("ofline").is_none());
+}
+
+#[test]
 fn explanations_are_as_committed() {
     for preset in preset::PRESETS {
         let text: String = sentences(&built_in(preset.name))
