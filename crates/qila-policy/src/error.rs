@@ -26,7 +26,7 @@ impl PolicyError {
 
     /// `Err` if there is any diagnostic, ordered by file and place.
     pub(crate) fn from_list(mut list: Vec<Diagnostic>) -> Result<(), PolicyError> {
-        list.sort_by(|a, b| (a.source, a.line, a.column).cmp(&(b.source, b.line, b.column)));
+        list.sort_by_key(|d| (d.source, d.line, d.column));
         let mut list = list.into_iter();
         match list.next() {
             None => Ok(()),
