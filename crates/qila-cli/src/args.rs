@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 /// Runs any AI agent, unmodified, inside a fort.
 ///
-/// One policy file says what the agent may touch and spend. Qila enforces every line of it or refuses to start, keeps real
-/// credentials out of the agent's reach, and can prove afterwards what happened.
+/// One policy file says what the agent may touch and spend. Qila enforces every line of it or refuses to start, and leaves the workspace as it was.
 #[derive(Debug, Parser)]
 #[command(name = "qila", version, max_term_width = 100, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -24,17 +23,6 @@ pub(crate) enum Command {
     Ps(Ps),
     /// Stop a run.
     Kill(Kill),
-    /// Show what a run changed in the workspace.
-    Diff(Diff),
-    /// Take a run's changes over into the workspace.
-    Apply(Apply),
-    /// Throw a run's changes away.
-    Discard(Discard),
-    /// Show recorded events.
-    Log(Log),
-    /// Check and export the evidence log.
-    #[command(subcommand)]
-    Audit(Audit),
     /// Read and explain policies.
     #[command(subcommand)]
     Policy(Policy),
@@ -57,7 +45,6 @@ Exit status: the command's own; 128+N if signal N ended it; 125 if Qila failed b
 126 if the command cannot be executed, 127 if it is not found; 124 if a limit of the policy ended it.
 
 Examples:
-  qila run -- claude
   qila run --policy offline -- python3 script.py
   qila run --policy ./policy.yaml --isolation container -- ./agent --task fix-tests";
 
@@ -82,12 +69,6 @@ pub(crate) struct Run {
     /// Run although this clause cannot be enforced; recorded as evidence. May be repeated.
     #[arg(long, value_name = "CLAUSE")]
     pub allow_unenforced: Vec<String>,
-    /// Where a host is to be reached, whatever DNS says; private addresses included. May be repeated.
-    #[arg(long, value_name = "NAME[:PORT]=ADDR:PORT")]
-    pub upstream: Vec<String>,
-    /// Further CA certificates (PEM) to verify upstreams against. May be repeated.
-    #[arg(long, value_name = "FILE")]
-    pub upstream_ca: Vec<PathBuf>,
     /// Print the summary as one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -137,84 +118,6 @@ pub(crate) struct Kill {
     pub now: bool,
 }
 
-/// `qila diff`.
-#[derive(Debug, Args)]
-pub(crate) struct Diff {
-    /// The run, or the first characters of its id.
-    pub run: String,
-    /// Names and counts only.
-    #[arg(long)]
-    pub stat: bool,
-    /// As JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `qila apply`.
-#[derive(Debug, Args)]
-pub(crate) struct Apply {
-    /// The run, or the first characters of its id.
-    pub run: String,
-    /// Only these paths, relative to the workspace.
-    pub paths: Vec<PathBuf>,
-    /// Also files that tools run by themselves (git hooks, editor tasks and the like).
-    #[arg(long)]
-    pub include_risky: bool,
-    /// As JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `qila discard`.
-#[derive(Debug, Args)]
-pub(crate) struct Discard {
-    /// The run, or the first characters of its id.
-    pub run: String,
-}
-
-/// `qila log`.
-#[derive(Debug, Args)]
-pub(crate) struct Log {
-    /// The run, or the first characters of its id; all runs without.
-    pub run: Option<String>,
-    /// Wait for more.
-    #[arg(long, short = 'f')]
-    pub follow: bool,
-    /// One JSON object a line.
-    #[arg(long)]
-    pub json: bool,
-    /// One OCSF 1.8 object a line.
-    #[arg(long, conflicts_with = "json")]
-    pub ocsf: bool,
-}
-
-/// `qila audit`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Audit {
-    /// Recompute the whole log and check every signature.
-    Verify {
-        /// An evidence directory other than this host's.
-        #[arg(long, value_name = "DIR")]
-        dir: Option<PathBuf>,
-        /// A checkpoint kept elsewhere, which the log must extend.
-        #[arg(long, value_name = "FILE")]
-        checkpoint: Option<PathBuf>,
-        /// The public key that must have signed, in note form.
-        #[arg(long, value_name = "FILE")]
-        key: Option<PathBuf>,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print the newest signed checkpoint, to be kept elsewhere.
-    Checkpoint,
-    /// Write the log as C2SP tlog-tiles.
-    Export {
-        /// The directory to make.
-        directory: PathBuf,
-    },
-}
-
 /// `qila policy`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
@@ -241,9 +144,6 @@ pub(crate) enum Policy {
     Show {
         /// Policy file, or the name of a built-in policy.
         policy: String,
-        /// As the Cedar policies that it compiles to.
-        #[arg(long)]
-        cedar: bool,
     },
     /// Print the JSON Schema of policy.yaml.
     Schema,
@@ -257,14 +157,18 @@ pub(crate) struct Doctor {
     /// As JSON.
     #[arg(long)]
     pub json: bool,
-    /// Put something right; needs root.
-    #[arg(long, value_name = "WHAT")]
-    pub fix: Option<Fix>,
 }
 
-/// What `qila doctor --fix` can put right.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Fix {
-    /// Install an AppArmor profile that lets this program make user namespaces.
-    Apparmor,
+impl Tier {
+    /// The tier, or none for `auto`.
+    pub(crate) fn named(self) -> Option<qila_types::Tier> {
+        match self {
+            Tier::Auto => None,
+            Tier::Process => Some(qila_types::Tier::Process),
+            Tier::Container => Some(qila_types::Tier::Container),
+            Tier::Gvisor => Some(qila_types::Tier::Gvisor),
+            Tier::Microvm => Some(qila_types::Tier::Microvm),
+            Tier::Enclave => Some(qila_types::Tier::Enclave),
+        }
+    }
 }

@@ -102,7 +102,7 @@ fn user_namespaces() -> Availability {
     if read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1") && !profiled() {
         return no(
             "AppArmor restricts user namespaces of ordinary users (the default of Ubuntu 24.04)",
-            "sudo qila doctor --fix apparmor, which installs a profile for this program alone",
+            "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with `userns,` for this program",
         );
     }
     Availability::Yes

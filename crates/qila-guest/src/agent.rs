@@ -116,6 +116,7 @@ fn landlock(rules: &Landlock) -> Result<(), Errno> {
         let fd = open(path.as_c_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let directory = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode).is_dir();
         let mut rights = match reach {
+            Reach::List => right::READ_DIR,
             Reach::Read => right::READ_FILE | right::READ_DIR | right::EXECUTE,
             Reach::Write => right::all(rules.abi) & !(right::MAKE_CHAR | right::MAKE_BLOCK | right::IOCTL_DEV),
             Reach::Device => right::READ_FILE | right::WRITE_FILE | right::READ_DIR | right::TRUNCATE | right::IOCTL_DEV,

@@ -7,6 +7,8 @@ use qila_wire::{Landlock, Reach};
 pub(crate) fn rules(abi: u32, view: &View, network: &NetworkPlan, policy: &Network) -> Landlock {
     let mut paths: Vec<(Vec<u8>, Reach)> = Vec::new();
     let mut put = |path: &str, reach| paths.push((path.as_bytes().to_vec(), reach));
+    // The root is a private one: what it lists is what the view has, hidden directories being covered and empty.
+    put("/", Reach::List);
     for entry in &view.entries {
         match entry {
             ViewEntry::Host { target, writable, .. } => put(target, if *writable { Reach::Write } else { Reach::Read }),

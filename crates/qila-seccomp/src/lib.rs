@@ -125,7 +125,11 @@ impl Spec {
         }
         // Its flags lie in memory, where they can change after a look; libc falls back to `clone`.
         actions.insert(table::CLONE3, Action::Errno(ENOSYS));
-        let mut deny = |list: &[u32]| list.iter().for_each(|n| drop(actions.insert(*n, Action::Errno(EPERM))));
+        let mut deny = |list: &[u32]| {
+            for number in list {
+                actions.insert(*number, Action::Errno(EPERM));
+            }
+        };
         if policy.base == SyscallBase::Strict {
             deny(table::NOT_STRICT);
         }

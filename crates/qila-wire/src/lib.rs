@@ -78,6 +78,8 @@ pub struct Landlock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
+    /// List directories.
+    List,
     /// Read, list and start programs.
     Read,
     /// Everything but making device nodes.

@@ -1,2 +1,0 @@
-//! The copy-on-write workspace layer: diff, apply, discard.
-#![forbid(unsafe_code)]
