@@ -35,8 +35,6 @@ fn main() {
             Ok(policy) => micros(|| drop(std::hint::black_box(canonical(&policy)))),
             Err(_) => f64::NAN,
         };
-        let ready = micros(|| drop(std::hint::black_box(preset::policy("offline"))));
-        println!("offline, ready made, first: {ready:.1} µs\n");
         println!(
             "{:<18}{:>8}{first:>10.0}{median:>10.0}{text:>14.0}",
             preset.name,
