@@ -72,11 +72,6 @@ impl Home {
         &self.path
     }
 
-    /// The path of the evidence log.
-    pub(crate) fn evidence(&self) -> PathBuf {
-        self.path.join("evidence")
-    }
-
     /// Makes a subdirectory unless it exists.
     pub(crate) fn subdir(&self, name: &str) -> Result<(), Fail> {
         match mkdirat(&self.dir, name, PRIVATE) {

@@ -10,8 +10,8 @@ struct Files;
 impl PolicySource for Files {
     fn load(&mut self, reference: &str, from: &Origin) -> Result<Loaded, LoadError> {
         let base = Path::new(&from.name).parent().unwrap_or(Path::new("."));
-        let path = std::fs::canonicalize(base.join(reference)).map_err(|e| LoadError::Unreadable(e.to_string()))?;
-        let text = read(&path).map_err(|e| LoadError::Unreadable(e.to_string()))?;
+        let path = std::fs::canonicalize(base.join(reference)).map_err(|e| LoadError::System(e.to_string()))?;
+        let text = read(&path).map_err(|e| LoadError::System(e.to_string()))?;
         Ok(Loaded { name: path.to_string_lossy().into_owned(), text })
     }
 }
@@ -26,8 +26,8 @@ fn read(path: &Path) -> std::io::Result<String> {
 /// The policy of a file, or the built-in one of that name. A file is told by a slash, a dot, or by being there.
 pub(crate) fn load(named: &str) -> Result<Policy, Fail> {
     let looks_like_a_file = named.contains('/') || named.ends_with(".yaml") || named.ends_with(".yml");
-    if !looks_like_a_file && let Some(preset) = preset::find(named) {
-        return qila_policy::parse(named, preset.text, &mut Files).map_err(|e| Fail::new(e.to_string()));
+    if !looks_like_a_file && let Some(policy) = preset::policy(named) {
+        return policy.map_err(|e| Fail::new(e.to_string()));
     }
     let path = PathBuf::from(named);
     let text = read(&path).map_err(|e| {

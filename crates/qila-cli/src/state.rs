@@ -2,7 +2,7 @@
 use crate::fail::Fail;
 use crate::home::Home;
 use qila_types::{RunId, Tier};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -65,11 +65,6 @@ impl RunDir {
     pub(crate) fn open(home: &Home, id: &RunId) -> Result<RunDir, Errno> {
         let dir = open_dir(home.dir(), &format!("runs/{id}"))?;
         Ok(RunDir { id: id.clone(), path: home.path().join("runs").join(id.as_str()), dir })
-    }
-
-    /// The directory.
-    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
-        self.dir.as_fd()
     }
 
     /// Its path.

@@ -87,7 +87,7 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
     }
     let fs = &policy.filesystem;
     let mut limits = limits::limits(&policy.resources, fs.workspace, caps, facts, &caller.run, &mut ledger);
-    let view = view::build(caps.tier, fs, facts, caller, &network, limits.scratch)?;
+    let view = view::build(caps.tier, policy, facts, caller, &network, limits.scratch)?;
     let timers = limits::timers(&policy.resources, &mut limits, &view, &mut ledger);
     if facts.landlock_abi == 0 {
         let fix = "enable Landlock (`lsm=landlock,…` on the kernel command line; Linux 5.13 or later)";

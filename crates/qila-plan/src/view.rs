@@ -3,7 +3,7 @@ use crate::environment::Caller;
 use crate::facts::{HostFacts, PathFact, PathKind};
 use crate::network::NetworkPlan;
 use crate::refusal::Refusal;
-use qila_policy::model::{Base, Filesystem, PolicyPath, WorkspaceMode};
+use qila_policy::model::{Base, PolicyPath, WorkspaceMode};
 use qila_types::{Bytes, Tier};
 use serde::Serialize;
 
@@ -129,12 +129,13 @@ const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 pub(crate) fn build(
     tier: Tier,
-    fs: &Filesystem,
+    policy: &qila_policy::Policy,
     facts: &HostFacts,
     caller: &Caller,
     network: &NetworkPlan,
     scratch: Option<Bytes>,
 ) -> Result<View, Refusal> {
+    let fs = &policy.filesystem;
     let mut entries = Vec::new();
     let home = caller.home.clone().unwrap_or_else(|| "/home/agent".into());
     let refuse = |clause: &str, reason: String, fix: &str| Refusal {
@@ -172,7 +173,7 @@ pub(crate) fn build(
     if let Some(workspace) = &caller.workspace {
         workspace_entry(fs.workspace, workspace, caller, &mut entries);
     }
-    for path in &fs.hide {
+    for path in fs.hide.iter().chain(policy.secret_files()) {
         let Some(named) = resolve(path) else { continue };
         if let Some(fact) = facts.paths.get(&named) {
             for target in [&fact.real, &named] {
@@ -181,6 +182,15 @@ pub(crate) fn build(
                     entries.push(ViewEntry::Hidden { target: target.clone(), kind: fact.kind });
                 }
             }
+        }
+    }
+    // What the policy's check could not know: where `~` and symbolic links lead.
+    for path in &fs.hide {
+        let Some(fact) = resolve(path).and_then(|p| facts.paths.get(&p)) else { continue };
+        let writable = |e: &&ViewEntry| matches!(e, ViewEntry::Host { writable: true, .. } | ViewEntry::Layer { .. });
+        if let Some(e) = entries.iter().filter(writable).find(|e| beneath(&fact.real, e.target())) {
+            let reason = format!("`{}` is hidden and would hide {}, which may be written", path.0, e.target());
+            return Err(refuse("filesystem.hide", reason, "take one of the two away"));
         }
     }
     if let NetworkPlan::Locked { intercepts, .. } = network {

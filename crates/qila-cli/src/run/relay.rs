@@ -1,6 +1,6 @@
 //! Moving bytes between the caller's streams and the agent's, without ever blocking on either.
 use rustix::event::{PollFd, PollFlags};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
 /// Bytes kept of what one side has sent and the other has not taken.
@@ -47,16 +47,6 @@ impl Relay {
     /// Whether everything that will ever come has been passed on.
     pub(crate) fn finished(&self) -> bool {
         self.from.is_none() && self.sent >= self.buffer.len()
-    }
-
-    /// Descriptor read from.
-    pub(crate) fn source(&self) -> Option<BorrowedFd<'_>> {
-        self.from.as_ref().map(|f| f.as_fd())
-    }
-
-    /// Descriptor written to.
-    pub(crate) fn sink(&self) -> Option<BorrowedFd<'_>> {
-        self.to.as_ref().map(|f| f.as_fd())
     }
 
     /// Sets how many bytes may pass in all; what comes beyond is dropped, and counted.
