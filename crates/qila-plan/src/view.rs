@@ -161,7 +161,7 @@ pub(crate) fn build(
     entries.push(ViewEntry::Dev { devices: DEVICES.to_vec() });
     entries.push(ViewEntry::Scratch { target: "/tmp".into(), mode: 0o1777 });
     entries.push(ViewEntry::Scratch { target: "/dev/shm".into(), mode: 0o1777 });
-    entries.push(ViewEntry::Link { target: "/var/tmp".into(), to: "/tmp".into() });
+    entries.push(ViewEntry::Scratch { target: "/var/tmp".into(), mode: 0o1777 });
     if home != "/" {
         entries.push(ViewEntry::Scratch { target: home.clone(), mode: 0o755 });
     }

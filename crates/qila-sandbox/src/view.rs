@@ -2,7 +2,7 @@
 use qila_plan::{Injected, PathKind, View, ViewEntry};
 use qila_sys::mount::{MountAttr, freeze, restrict};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, mkdirat, openat, symlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
@@ -46,7 +46,9 @@ impl<'a> Builder<'a> {
             }
         }
         let root = named("mounting the new root", tmpfs("4m", 16_384, "0755"))?;
-        named("placing the new root", attach(root.as_fd(), CWD, &view.root))?;
+        let place = named("opening the place of the new root", directory(CWD, &view.root))?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        named("placing the new root", move_mount(root.as_fd(), "", place.as_fd(), "", flags))?;
         let root = named("opening the new root", directory(CWD, &view.root))?;
         Ok((Builder { view, root }, sources))
     }
@@ -120,8 +122,9 @@ impl<'a> Builder<'a> {
             }
             so_far.push_str(part);
             match mkdirat(&self.root, so_far.as_str(), mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(Errno::ROFS) if exists(self.root.as_fd(), &so_far) => {}
+                Ok(()) => {}
+                // A link on the way would lead out of the new root while the host's tree is still the real one.
+                Err(Errno::EXIST | Errno::ROFS) => drop(directory(self.root.as_fd(), &so_far)?),
                 Err(e) => return Err(e),
             }
         }
@@ -257,7 +260,13 @@ fn parent(path: &str) -> &str {
 }
 
 fn exists(root: BorrowedFd<'_>, path: &str) -> bool {
-    rustix::fs::statat(root, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    inside(root, path).is_ok()
+}
+
+/// Opens a place beneath the new root; links on the way lead to where they will lead once it is the real one.
+fn inside(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    openat2(root, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), how)
 }
 
 fn directory(at: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
@@ -286,7 +295,9 @@ fn clone_tree(at: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
 
 /// Places a mount. The last part of the path is not followed if it is a symbolic link.
 fn attach(tree: BorrowedFd<'_>, at: BorrowedFd<'_>, path: &str) -> Result<(), Errno> {
-    move_mount(tree, "", at, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    let place = inside(at, path)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(tree, "", place.as_fd(), "", flags)
 }
 
 fn tmpfs(size: &str, files: u64, bits: &str) -> Result<OwnedFd, Errno> {
