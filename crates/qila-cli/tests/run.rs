@@ -90,21 +90,29 @@ fn limits_end_a_run_and_say_so() {
 #[test]
 fn nothing_is_left_behind() {
     everywhere(|place, tier| {
-        assert!(place.sh("offline", tier, "sleep 100 & true").status.success());
+        let args = ["run", "-q", "--policy", "offline", "--isolation", tier, "--", "sh", "-c", "sleep 100 & sleep 1"];
+        let mut child = place.qila(&args).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        note_ids(place);
+        assert!(child.wait().unwrap().success());
         assert!(place.runs().is_empty(), "a run that changed nothing keeps nothing: {:?}", place.runs());
-        let groups = std::process::Command::new("find").args(["/sys/fs/cgroup", "-name", "qila-*"]).output().unwrap();
-        // Other tests run beside this one: only a cgroup of a run that has ended counts.
-        for line in out(&groups).lines() {
-            let procs = std::fs::read_to_string(format!("{line}/cgroup.procs")).unwrap_or_else(|_| "gone".into());
-            assert!(!procs.is_empty() || !std::path::Path::new(line).exists() || busy(line), "{line} is empty and left");
-        }
+        assert!(cgroups(place).is_empty(), "{:?}", cgroups(place));
     });
 }
 
-/// A cgroup may be empty for the moment between its making and its first member.
-fn busy(path: &str) -> bool {
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    !std::path::Path::new(path).exists() || std::fs::read_to_string(format!("{path}/cgroup.procs")).is_ok_and(|t| !t.is_empty())
+/// Cgroups of this place's runs, by the ids noted while they ran.
+fn cgroups(place: &common::Place) -> Vec<String> {
+    let args = ["-c", "find /sys/fs/cgroup -maxdepth 6 -type d -name 'qila-*'"];
+    let found = std::process::Command::new("sh").args(args).output().unwrap();
+    let ids: Vec<String> = std::fs::read_to_string(place.path("ids")).unwrap_or_default().lines().map(str::to_owned).collect();
+    out(&found).lines().filter(|l| ids.iter().any(|id| l.ends_with(id.as_str()))).map(str::to_owned).collect()
+}
+
+/// Notes the ids of the runs that are going on.
+fn note_ids(place: &common::Place) {
+    let ids: Vec<String> = place.runs().iter().filter_map(|r| Some(r.file_name()?.to_str()?.to_owned())).collect();
+    assert!(!ids.is_empty(), "a run is going on");
+    std::fs::write(place.path("ids"), ids.join("\n")).unwrap();
 }
 
 #[test]
@@ -124,9 +132,19 @@ fn killing_qila_ends_the_agent() {
             })
         };
         assert!(until(true), "the agent never started");
+        note_ids(place);
+        // Through setpriv the child is qila itself: it execs.
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(until(false), "the agent outlived qila");
+        let clean = || (0..60).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            cgroups(place).is_empty()
+        });
+        assert!(clean(), "cgroups outlived qila: {:?}", cgroups(place));
+        // The next run takes the dead one's directory back.
+        assert!(place.sh("offline", tier, "true").status.success());
+        assert!(place.runs().is_empty(), "{:?}", place.runs());
     });
 }
 

@@ -1,4 +1,5 @@
 //! `qila run`.
+mod janitor;
 pub(crate) mod plan;
 mod relay;
 mod supervise;
@@ -52,6 +53,7 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
         crate::policy::print(&plan.to_json());
         return Ok(0);
     }
+    janitor::sweep(&home)?;
     let dir = RunDir::create(&home, id)?;
     let meta = Meta {
         run: dir.id.clone(),
@@ -111,13 +113,18 @@ fn execute(home: &Home, plan: &Plan, terminal: Option<qila_wire::Size>) -> Resul
     let guest = guest::open(home).map_err(|e| Fail::io("preparing the guest in", home.path(), e.into()))?;
     let backend = qila_backends::backend(*plan.tier()).ok_or_else(|| Fail::new("no such backend"))?;
     let pipes = Pipes::new().map_err(|e| Fail::new(format!("making pipes: {e}")))?;
+    let janitor = janitor::Janitor::hire(plan).map_err(|e| Fail::new(format!("starting the janitor: {e}")))?;
     let mut sandbox = backend.launch(plan, guest.as_fd(), pipes.theirs).map_err(failed)?;
     let started = sandbox.go(b"").and_then(|()| sandbox.start(plan, terminal));
     let controlling = started.map_err(failed)?;
     let ending = supervise::supervise(&mut sandbox, plan, Streams { ours: pipes.ours, controlling })?;
     let left = sandbox.end();
     if let Some((what, errno)) = left.first() {
+        // The janitor is not sent home: it tries again when this process is gone.
         return Err(Fail::new(format!("the run ended, but {what} could not be taken back: {errno}")));
+    }
+    if let Some(janitor) = janitor {
+        janitor.dismiss();
     }
     Ok(ending)
 }
