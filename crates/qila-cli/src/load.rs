@@ -10,9 +10,13 @@ struct Files;
 impl PolicySource for Files {
     fn load(&mut self, reference: &str, from: &Origin) -> Result<Loaded, LoadError> {
         let base = Path::new(&from.name).parent().unwrap_or(Path::new("."));
-        let path = std::fs::canonicalize(base.join(reference)).map_err(|e| LoadError::System(e.to_string()))?;
+        let path =
+            std::fs::canonicalize(base.join(reference)).map_err(|e| LoadError::System(e.to_string()))?;
         let text = read(&path).map_err(|e| LoadError::System(e.to_string()))?;
-        Ok(Loaded { name: path.to_string_lossy().into_owned(), text })
+        Ok(Loaded {
+            name: path.to_string_lossy().into_owned(),
+            text,
+        })
     }
 }
 
@@ -32,8 +36,10 @@ pub(crate) fn load(named: &str) -> Result<Policy, Fail> {
     let path = PathBuf::from(named);
     let text = read(&path).map_err(|e| {
         let names: Vec<&str> = preset::PRESETS.iter().map(|p| p.name).collect();
-        Fail::io("reading the policy", &path, e)
-            .hint(format!("name a file, or one of the built-in policies: {}", names.join(", ")))
+        Fail::io("reading the policy", &path, e).hint(format!(
+            "name a file, or one of the built-in policies: {}",
+            names.join(", ")
+        ))
     })?;
     qila_policy::parse(named, &text, &mut Files).map_err(|e| Fail::new(e.to_string().trim_end().to_owned()))
 }

@@ -15,7 +15,11 @@ pub(crate) fn print(text: &str) {
 pub(crate) fn policy(args: &Policy) -> Result<u8, Fail> {
     match args {
         Policy::Check { policy, json } => check(policy, *json),
-        Policy::Explain { policy, isolation, json } => explain_it(policy, *isolation, *json),
+        Policy::Explain {
+            policy,
+            isolation,
+            json,
+        } => explain_it(policy, *isolation, *json),
         Policy::Show { policy } => {
             print(&qila_policy::canonical(&load::load(policy)?));
             Ok(0)
@@ -36,7 +40,12 @@ pub(crate) fn policy(args: &Policy) -> Result<u8, Fail> {
 fn check(named: &str, json: bool) -> Result<u8, Fail> {
     let sound = load::load(named).and_then(permit);
     if json {
-        let errors: Vec<String> = sound.as_ref().err().map(|f| f.message.clone()).into_iter().collect();
+        let errors: Vec<String> = sound
+            .as_ref()
+            .err()
+            .map(|f| f.message.clone())
+            .into_iter()
+            .collect();
         print(&serde_json::json!({"policy": named, "ok": sound.is_ok(), "errors": errors}).to_string());
         return Ok(u8::from(sound.is_err()));
     }
@@ -77,9 +86,18 @@ fn explain_it(named: &str, isolation: Option<crate::args::Tier>, json: bool) -> 
         return Ok(0);
     }
     for s in &sentences {
-        print(&format!("{} {:24} {}", if s.can { "+" } else { "-" }, s.clause.as_str(), s.text));
+        print(&format!(
+            "{} {:24} {}",
+            if s.can { "+" } else { "-" },
+            s.clause.as_str(),
+            s.text
+        ));
         if let Some((by, weaker)) = by(s.clause.as_str()) {
-            print(&format!("  {:24} by {by}{}", "", if weaker { " (weaker than a hard bound)" } else { "" }));
+            print(&format!(
+                "  {:24} by {by}{}",
+                "",
+                if weaker { " (weaker than a hard bound)" } else { "" }
+            ));
         }
     }
     match &planned {

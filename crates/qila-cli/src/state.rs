@@ -52,7 +52,8 @@ impl RunDir {
         home.subdir("runs")?;
         let path = home.path().join("runs").join(id.as_str());
         let fail = |e: Errno| {
-            Fail::io("making the run's directory", &path, e.into()).hint("free some space, or set QILA_HOME elsewhere")
+            Fail::io("making the run's directory", &path, e.into())
+                .hint("free some space, or set QILA_HOME elsewhere")
         };
         let name = format!("runs/{id}");
         mkdirat(home.dir(), name.as_str(), PRIVATE).map_err(fail)?;
@@ -64,7 +65,11 @@ impl RunDir {
     /// Opens the directory of a run.
     pub(crate) fn open(home: &Home, id: &RunId) -> Result<RunDir, Errno> {
         let dir = open_dir(home.dir(), &format!("runs/{id}"))?;
-        Ok(RunDir { id: id.clone(), path: home.path().join("runs").join(id.as_str()), dir })
+        Ok(RunDir {
+            id: id.clone(),
+            path: home.path().join("runs").join(id.as_str()),
+            dir,
+        })
     }
 
     /// Its path.
@@ -93,7 +98,8 @@ impl RunDir {
         let fail = |e: std::io::Error| Fail::io("writing", &self.path.join("meta.json"), e);
         let text = serde_json::to_vec(meta).map_err(|e| fail(e.into()))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = openat(&self.dir, "meta.new", flags, Mode::from_raw_mode(0o600)).map_err(|e| fail(e.into()))?;
+        let fd =
+            openat(&self.dir, "meta.new", flags, Mode::from_raw_mode(0o600)).map_err(|e| fail(e.into()))?;
         let mut rest = text.as_slice();
         while !rest.is_empty() {
             let n = rustix::io::write(&fd, rest).map_err(|e| fail(e.into()))?;
@@ -105,9 +111,18 @@ impl RunDir {
     /// Reads what is known of the run.
     pub(crate) fn meta(&self) -> Option<Meta> {
         use std::io::Read;
-        let fd = openat(&self.dir, "meta.json", OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()).ok()?;
+        let fd = openat(
+            &self.dir,
+            "meta.json",
+            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )
+        .ok()?;
         let mut text = Vec::new();
-        std::fs::File::from(fd).take(u64::try_from(MAX_META).ok()?).read_to_end(&mut text).ok()?;
+        std::fs::File::from(fd)
+            .take(u64::try_from(MAX_META).ok()?)
+            .read_to_end(&mut text)
+            .ok()?;
         serde_json::from_slice(&text).ok()
     }
 
@@ -116,7 +131,14 @@ impl RunDir {
         for name in ["meta.json", "meta.new", "applied", "probe"] {
             absent(unlinkat(&self.dir, name, AtFlags::empty()))?;
         }
-        for name in ["root", "layer/work/work", "layer/work/index", "layer/work", "layer/upper", "layer"] {
+        for name in [
+            "root",
+            "layer/work/work",
+            "layer/work/index",
+            "layer/work",
+            "layer/upper",
+            "layer",
+        ] {
             absent(unlinkat(&self.dir, name, AtFlags::REMOVEDIR))?;
         }
         unlinkat(home.dir(), format!("runs/{}", self.id), AtFlags::REMOVEDIR)
@@ -131,21 +153,33 @@ fn absent(result: Result<(), Errno>) -> Result<(), Errno> {
 }
 
 fn open_dir(at: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    openat(at, name, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+    openat(
+        at,
+        name,
+        OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        Mode::empty(),
+    )
 }
 
 /// Every run that has a directory, oldest first.
 pub(crate) fn list(home: &Home) -> Vec<RunDir> {
-    let Ok(entries) = std::fs::read_dir(home.path().join("runs")) else { return Vec::new() };
-    let mut ids: Vec<RunId> =
-        entries.flatten().filter_map(|e| RunId::parse(e.file_name().to_str()?).ok()).collect();
+    let Ok(entries) = std::fs::read_dir(home.path().join("runs")) else {
+        return Vec::new();
+    };
+    let mut ids: Vec<RunId> = entries
+        .flatten()
+        .filter_map(|e| RunId::parse(e.file_name().to_str()?).ok())
+        .collect();
     ids.sort();
     ids.iter().filter_map(|id| RunDir::open(home, id).ok()).collect()
 }
 
 /// The one run whose id starts with the text.
 pub(crate) fn find(home: &Home, text: &str) -> Result<RunDir, Fail> {
-    let mut found: Vec<RunDir> = list(home).into_iter().filter(|r| r.id.as_str().starts_with(text)).collect();
+    let mut found: Vec<RunDir> = list(home)
+        .into_iter()
+        .filter(|r| r.id.as_str().starts_with(text))
+        .collect();
     match (found.pop(), found.is_empty()) {
         (Some(run), true) if !text.is_empty() => Ok(run),
         (Some(_), _) => Err(Fail::new(format!("`{text}` is the beginning of several runs")).hint("give more of the id; see `qila ps -a`")),

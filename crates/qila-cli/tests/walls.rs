@@ -14,7 +14,10 @@ fn hidden_and_unnamed_files_are_not_read() {
         let secret = canary();
         let hidden = place.write("ws/hidden", &secret);
         let unnamed = place.write("home/secret", &secret);
-        let policy = place.write("hide.yaml", "version: 1\nextends: offline\nfilesystem:\n  hide: [./hidden]\n");
+        let policy = place.write(
+            "hide.yaml",
+            "version: 1\nextends: offline\nfilesystem:\n  hide: [./hidden]\n",
+        );
         let (hidden, unnamed) = (hidden.to_str().unwrap(), unnamed.to_str().unwrap());
         let script = format!(
             "cat {hidden} {unnamed}; cat /proc/self/root{hidden} /proc/1/root{hidden} /proc/1/root{unnamed}; \
@@ -23,7 +26,11 @@ fn hidden_and_unnamed_files_are_not_read() {
              cp -r . /tmp/copy; grep -r . /tmp/copy; true"
         );
         let output = place.sh(policy.to_str().unwrap(), tier, &script);
-        assert!(!out(&output).contains(&secret) && !err(&output).contains(&secret), "{}", out(&output));
+        assert!(
+            !out(&output).contains(&secret) && !err(&output).contains(&secret),
+            "{}",
+            out(&output)
+        );
         let twin = place.sh("offline", tier, &format!("cat {hidden}"));
         assert!(out(&twin).contains(&secret), "{}", err(&twin));
     });
@@ -43,14 +50,26 @@ fn nothing_outside_is_written() {
         place.sh("offline", tier, &script);
         assert_eq!(std::fs::read_to_string(&outside).unwrap(), "before");
         assert_eq!(std::fs::read("/proc/sys/kernel/core_pattern").unwrap(), before);
-        assert!(!std::path::Path::new("/usr/qila-canary").exists() && !std::path::Path::new("/etc/qila-canary").exists());
+        assert!(
+            !std::path::Path::new("/usr/qila-canary").exists()
+                && !std::path::Path::new("/etc/qila-canary").exists()
+        );
         let twin = format!(
             "version: 1\nextends: offline\nfilesystem:\n  write: [{}]\n",
             outside.to_str().unwrap()
         );
         let twin = place.write("write.yaml", &twin);
-        let output = place.sh(twin.to_str().unwrap(), tier, &format!("echo after > {}", outside.to_str().unwrap()));
-        assert_eq!(std::fs::read_to_string(&outside).unwrap(), "after\n", "{}", err(&output));
+        let output = place.sh(
+            twin.to_str().unwrap(),
+            tier,
+            &format!("echo after > {}", outside.to_str().unwrap()),
+        );
+        assert_eq!(
+            std::fs::read_to_string(&outside).unwrap(),
+            "after\n",
+            "{}",
+            err(&output)
+        );
     });
 }
 
@@ -84,14 +103,40 @@ fn no_packet_and_no_host_socket_is_reached() {
             path.display()
         );
         let file = place.write("ws/attack.py", &script);
-        let args = ["run", "-q", "--policy", "offline", "--isolation", tier, "--", "/usr/bin/python3", "attack.py"];
+        let args = [
+            "run",
+            "-q",
+            "--policy",
+            "offline",
+            "--isolation",
+            tier,
+            "--",
+            "/usr/bin/python3",
+            "attack.py",
+        ];
         let output = place.qila(&args).output().unwrap();
-        assert!(tcp.accept().is_err() && abstract_socket.accept().is_err() && named.accept().is_err(), "{}", out(&output));
+        assert!(
+            tcp.accept().is_err() && abstract_socket.accept().is_err() && named.accept().is_err(),
+            "{}",
+            out(&output)
+        );
         assert!(udp.recv(&mut [0; 8]).is_err(), "{}", out(&output));
-        assert!(out(&output).contains("no "), "the attack ran: {}{}", out(&output), err(&output));
+        assert!(
+            out(&output).contains("no "),
+            "the attack ran: {}{}",
+            out(&output),
+            err(&output)
+        );
         // The twin: the same program outside reaches them.
-        let twin = std::process::Command::new("/usr/bin/python3").arg(&file).output().unwrap();
-        assert!(tcp.accept().is_ok() && abstract_socket.accept().is_ok() && named.accept().is_ok(), "{}", err(&twin));
+        let twin = std::process::Command::new("/usr/bin/python3")
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert!(
+            tcp.accept().is_ok() && abstract_socket.accept().is_ok() && named.accept().is_ok(),
+            "{}",
+            err(&twin)
+        );
         assert!(udp.recv(&mut [0; 8]).is_ok());
     });
 }
@@ -113,13 +158,23 @@ fn processes_outside_are_neither_seen_nor_signalled() {
 #[test]
 fn privileges_are_gone_for_good() {
     everywhere(|place, tier| {
-        let output = place.sh("offline", tier, "grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; unshare -U true; echo $?");
+        let output = place.sh(
+            "offline",
+            tier,
+            "grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; unshare -U true; echo $?",
+        );
         let text = out(&output);
         let caps: Vec<&str> = text.lines().filter(|l| l.starts_with("Cap")).collect();
         assert_eq!(caps.len(), 5, "{text}");
         assert!(caps.iter().all(|l| l.ends_with("0000000000000000")), "{text}");
-        assert!(text.contains("NoNewPrivs:\t1") && text.contains("Seccomp:\t2"), "{text}");
-        assert!(!text.trim_end().ends_with("\n0"), "a nested user namespace was made: {text}");
+        assert!(
+            text.contains("NoNewPrivs:\t1") && text.contains("Seccomp:\t2"),
+            "{text}"
+        );
+        assert!(
+            !text.trim_end().ends_with("\n0"),
+            "a nested user namespace was made: {text}"
+        );
     });
 }
 
@@ -127,12 +182,38 @@ fn privileges_are_gone_for_good() {
 fn the_environment_is_clean() {
     everywhere(|place, tier| {
         let secret = canary();
-        let args = ["run", "-q", "--policy", "offline", "--isolation", tier, "--", "sh", "-c"];
+        let args = [
+            "run",
+            "-q",
+            "--policy",
+            "offline",
+            "--isolation",
+            tier,
+            "--",
+            "sh",
+            "-c",
+        ];
         let script = "env; cat /proc/*/environ; ls -l /proc/self/fd | wc -l";
-        let output = place.qila(&[&args[..], &[script]].concat()).env("API_KEY", &secret).output().unwrap();
+        let output = place
+            .qila(&[&args[..], &[script]].concat())
+            .env("API_KEY", &secret)
+            .output()
+            .unwrap();
         assert!(!out(&output).contains(&secret), "{}", out(&output));
-        let twin = place.write("pass.yaml", "version: 1\nextends: offline\nenvironment:\n  pass: [API_KEY]\n");
-        let args = ["run", "-q", "--policy", twin.to_str().unwrap(), "--isolation", tier, "--", "env"];
+        let twin = place.write(
+            "pass.yaml",
+            "version: 1\nextends: offline\nenvironment:\n  pass: [API_KEY]\n",
+        );
+        let args = [
+            "run",
+            "-q",
+            "--policy",
+            twin.to_str().unwrap(),
+            "--isolation",
+            tier,
+            "--",
+            "env",
+        ];
         let output = place.qila(&args).env("API_KEY", &secret).output().unwrap();
         assert!(out(&output).contains(&secret), "{}", err(&output));
     });

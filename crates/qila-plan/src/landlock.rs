@@ -11,7 +11,9 @@ pub(crate) fn rules(abi: u32, view: &View, network: &NetworkPlan, policy: &Netwo
     put("/", Reach::List);
     for entry in &view.entries {
         match entry {
-            ViewEntry::Host { target, writable, .. } => put(target, if *writable { Reach::Write } else { Reach::Read }),
+            ViewEntry::Host { target, writable, .. } => {
+                put(target, if *writable { Reach::Write } else { Reach::Read })
+            }
             ViewEntry::Layer { target, .. } | ViewEntry::Scratch { target, .. } => put(target, Reach::Write),
             ViewEntry::Injected { target, .. } => put(target, Reach::Read),
             ViewEntry::Proc { .. } => put("/proc", Reach::Read),
@@ -26,7 +28,11 @@ pub(crate) fn rules(abi: u32, view: &View, network: &NetworkPlan, policy: &Netwo
             ViewEntry::Link { .. } | ViewEntry::Hidden { .. } => {}
         }
     }
-    Landlock { abi, paths, connect: ports(network, policy) }
+    Landlock {
+        abi,
+        paths,
+        connect: ports(network, policy),
+    }
 }
 
 /// Ports are closed where programs inside may not talk to each other. Loopback and a named host cannot be told apart by a
@@ -36,7 +42,11 @@ fn ports(network: &NetworkPlan, policy: &Network) -> Option<Vec<u16>> {
         NetworkPlan::Closed { loopback: true } | NetworkPlan::Locked { loopback: true, .. } => None,
         NetworkPlan::Closed { loopback: false } => Some(Vec::new()),
         NetworkPlan::Locked { loopback: false, .. } => {
-            let mut ports: Vec<u16> = policy.allow.iter().flat_map(|r| r.ports.iter().copied()).collect();
+            let mut ports: Vec<u16> = policy
+                .allow
+                .iter()
+                .flat_map(|r| r.ports.iter().copied())
+                .collect();
             ports.extend([GATEWAY_PORT, DNS_PORT]);
             ports.sort_unstable();
             ports.dedup();

@@ -47,14 +47,25 @@ impl Ledger<'_> {
         if self.allowed.iter().any(|a| a == clause || a == short) {
             self.unenforced.push(clause.to_owned());
         } else if self.refusal.is_none() {
-            self.refusal = Some(Refusal { clause: clause.into(), tier: self.tier, reason, fix, nearest: None });
+            self.refusal = Some(Refusal {
+                clause: clause.into(),
+                tier: self.tier,
+                reason,
+                fix,
+                nearest: None,
+            });
         }
     }
 }
 
 /// Plans for one tier.
 pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal> {
-    let Request { permit, facts, caller, .. } = request;
+    let Request {
+        permit,
+        facts,
+        caller,
+        ..
+    } = request;
     let policy = permit.policy();
     let fixed = |clause: &str, reason: String, fix: String| Refusal {
         clause: clause.into(),
@@ -83,10 +94,21 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
         return Err(fixed("network.allow", reason.into(), fix.into()));
     }
     if policy.network.rates != qila_policy::model::NetworkRates::default() && !network.has_gateway() {
-        ledger.enforced("network.rates", "nothing leaves, so that no rate can be exceeded", false);
+        ledger.enforced(
+            "network.rates",
+            "nothing leaves, so that no rate can be exceeded",
+            false,
+        );
     }
     let fs = &policy.filesystem;
-    let mut limits = limits::limits(&policy.resources, fs.workspace, caps, facts, &caller.run, &mut ledger);
+    let mut limits = limits::limits(
+        &policy.resources,
+        fs.workspace,
+        caps,
+        facts,
+        &caller.run,
+        &mut ledger,
+    );
     let view = view::build(caps.tier, policy, facts, caller, &network, limits.scratch)?;
     let timers = limits::timers(&policy.resources, &mut limits, &view, &mut ledger);
     if facts.landlock_abi == 0 {
@@ -94,16 +116,26 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
         ledger.refuse("filesystem", "this kernel has no Landlock".into(), fix.into());
     }
     if !policy.network.loopback && facts.landlock_abi < 4 {
-        let reason = format!("Landlock ABI {} cannot bound TCP ports; 4 or later is needed", facts.landlock_abi);
+        let reason = format!(
+            "Landlock ABI {} cannot bound TCP ports; 4 or later is needed",
+            facts.landlock_abi
+        );
         ledger.refuse("network.loopback", reason, "use Linux 6.7 or later".into());
     }
     let landlock = landlock::rules(facts.landlock_abi, &view, &network, &policy.network);
-    let (filter, syscalls) = filter(policy, caps, limits.by_affinity).map_err(|e| fixed("syscalls", e, String::new()))?;
+    let (filter, syscalls) =
+        filter(policy, caps, limits.by_affinity).map_err(|e| fixed("syscalls", e, String::new()))?;
     describe(policy, caps, &network, facts, &mut ledger);
     if let Some(refusal) = ledger.refusal {
         return Err(refusal);
     }
-    let environment = assemble(&policy.environment, caller, &view.home, request.placeholders, &own(caps.tier, &network));
+    let environment = assemble(
+        &policy.environment,
+        caller,
+        &view.home,
+        request.placeholders,
+        &own(caps.tier, &network),
+    );
     Ok(Plan {
         tier: caps.tier,
         argv: caller.argv.clone(),
@@ -153,10 +185,17 @@ pub fn choose(tiers: &[Capabilities], request: &Request<'_>) -> Result<Chosen, R
             });
         };
         return match plan(caps, request) {
-            Ok(plan) => Ok(Chosen { plan, passed_over: Vec::new() }),
+            Ok(plan) => Ok(Chosen {
+                plan,
+                passed_over: Vec::new(),
+            }),
             Err(mut refusal) => {
-                let able = strongest_first.iter().filter(|c| c.tier != tier && plan_with(c, request).is_ok());
-                refusal.nearest = able.map(|c| c.tier).min_by_key(|t| (*t as i32 - tier as i32).abs());
+                let able = strongest_first
+                    .iter()
+                    .filter(|c| c.tier != tier && plan_with(c, request).is_ok());
+                refusal.nearest = able
+                    .map(|c| c.tier)
+                    .min_by_key(|t| (*t as i32 - tier as i32).abs());
                 Err(refusal)
             }
         };
@@ -169,7 +208,10 @@ pub fn choose(tiers: &[Capabilities], request: &Request<'_>) -> Result<Chosen, R
         }
     }
     // The first that is not merely missing says most.
-    let best = passed_over.iter().position(|r| r.clause != "isolation").unwrap_or(0);
+    let best = passed_over
+        .iter()
+        .position(|r| r.clause != "isolation")
+        .unwrap_or(0);
     if passed_over.is_empty() {
         return Err(Refusal {
             clause: "isolation".into(),
@@ -205,7 +247,13 @@ fn filter(policy: &Policy, caps: &Capabilities, by_affinity: bool) -> Result<(Ve
     Ok((bytes, summary))
 }
 
-fn describe(policy: &Policy, caps: &Capabilities, network: &NetworkPlan, facts: &HostFacts, ledger: &mut Ledger<'_>) {
+fn describe(
+    policy: &Policy,
+    caps: &Capabilities,
+    network: &NetworkPlan,
+    facts: &HostFacts,
+    ledger: &mut Ledger<'_>,
+) {
     let abi = facts.landlock_abi;
     ledger.enforced(
         "filesystem",
@@ -214,13 +262,23 @@ fn describe(policy: &Policy, caps: &Capabilities, network: &NetworkPlan, facts: 
     );
     let by = match network {
         NetworkPlan::Closed { .. } => "a network namespace without device, route or gateway",
-        NetworkPlan::Locked { .. } => "the locked network: nftables redirect to the gateway, everything else dropped",
+        NetworkPlan::Locked { .. } => {
+            "the locked network: nftables redirect to the gateway, everything else dropped"
+        }
     };
     ledger.enforced("network", by, false);
     if !policy.credentials.is_empty() {
-        ledger.enforced("credentials", "the gateway, outside the sandbox, holds the values", false);
+        ledger.enforced(
+            "credentials",
+            "the gateway, outside the sandbox, holds the values",
+            false,
+        );
     }
-    let ipc = if caps.makes(Namespace::Ipc) { "" } else { ", System V IPC denied in it" };
+    let ipc = if caps.makes(Namespace::Ipc) {
+        ""
+    } else {
+        ", System V IPC denied in it"
+    };
     ledger.enforced("syscalls", &format!("seccomp{ipc}"), false);
     ledger.enforced("environment", "a clean environment", false);
 }

@@ -32,7 +32,12 @@ const MAX: usize = 4096;
 const X32: u32 = 0x4000_0000;
 
 fn op(code: u16, k: u32) -> Insn {
-    Insn { code, jt: 0, jf: 0, k }
+    Insn {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    }
 }
 
 fn branch(code: u16, k: u32, jt: u8, jf: u8) -> Insn {
@@ -45,7 +50,12 @@ fn errno(number: u16) -> Insn {
 
 /// Compiles a filter for a processor.
 pub fn compile(spec: &Spec, arch: Arch) -> Result<Vec<Insn>, Error> {
-    let mut out = vec![op(LOAD, 4), branch(JEQ, arch.audit, 1, 0), op(RETURN, KILL_PROCESS), op(LOAD, 0)];
+    let mut out = vec![
+        op(LOAD, 4),
+        branch(JEQ, arch.audit, 1, 0),
+        op(RETURN, KILL_PROCESS),
+        op(LOAD, 0),
+    ];
     out.extend([branch(JGE, X32, 0, 1), op(RETURN, KILL_PROCESS)]);
     // Runs of equal actions; what lies between known numbers is unknown.
     let mut runs: Vec<(u32, Action)> = vec![(0, Action::Errno(ENOSYS))];
@@ -59,7 +69,11 @@ pub fn compile(spec: &Spec, arch: Arch) -> Result<Vec<Insn>, Error> {
     }
     push(&mut runs, next, Action::Errno(ENOSYS));
     tree(&runs, &mut out);
-    if out.len() > MAX { Err(Error::TooLong(out.len())) } else { Ok(out) }
+    if out.len() > MAX {
+        Err(Error::TooLong(out.len()))
+    } else {
+        Ok(out)
+    }
 }
 
 fn push(runs: &mut Vec<(u32, Action)>, start: u32, action: Action) {
@@ -98,7 +112,12 @@ fn leaf(action: Action, out: &mut Vec<Insn>) {
         Action::Allow => out.push(op(RETURN, ALLOW)),
         Action::Errno(number) => out.push(errno(number)),
         Action::Check(Check::NoBits { arg, bits }) => {
-            out.extend([op(LOAD, argument(arg)), branch(JSET, bits, 0, 1), errno(EPERM), op(RETURN, ALLOW)]);
+            out.extend([
+                op(LOAD, argument(arg)),
+                branch(JSET, bits, 0, 1),
+                errno(EPERM),
+                op(RETURN, ALLOW),
+            ]);
         }
         Action::Check(Check::OneOf { arg, mask, values }) => {
             out.extend([op(LOAD, argument(arg)), op(AND, mask)]);
@@ -123,10 +142,20 @@ fn socket(inet: bool, out: &mut Vec<Insn>) {
     if inet {
         out.extend([branch(JEQ, 2, 1, 0), branch(JEQ, 10, 0, 6)]);
         out.extend([op(LOAD, argument(1)), op(AND, 0xf)]);
-        out.extend([branch(JEQ, 1, 1, 0), branch(JEQ, 2, 0, 1), op(RETURN, ALLOW), errno(EPERM)]);
+        out.extend([
+            branch(JEQ, 1, 1, 0),
+            branch(JEQ, 2, 0, 1),
+            op(RETURN, ALLOW),
+            errno(EPERM),
+        ]);
     }
     out.extend([branch(JEQ, 16, 1, 0), errno(EPERM)]);
-    out.extend([op(LOAD, argument(2)), branch(JEQ, 0, 0, 1), op(RETURN, ALLOW), errno(EPERM)]);
+    out.extend([
+        op(LOAD, argument(2)),
+        branch(JEQ, 0, 0, 1),
+        op(RETURN, ALLOW),
+        errno(EPERM),
+    ]);
 }
 
 /// Runs a program as the kernel would and answers the raw verdict.

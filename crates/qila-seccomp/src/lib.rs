@@ -119,7 +119,12 @@ impl Spec {
         for (number, _, check, _) in table::CHECKED {
             actions.insert(*number, Action::Check(*check));
         }
-        actions.insert(table::SOCKET, Action::Check(Check::Socket { inet: flags.allow_inet }));
+        actions.insert(
+            table::SOCKET,
+            Action::Check(Check::Socket {
+                inet: flags.allow_inet,
+            }),
+        );
         for (number, _, _) in table::NEVER {
             actions.insert(*number, Action::Errno(EPERM));
         }
@@ -147,7 +152,10 @@ impl Spec {
             let withheld = flags.deny_sysv_ipc && table::SYSV_IPC.contains(&number);
             let bound = flags.deny_setaffinity && table::AFFINITY.contains(&number);
             if withheld || bound {
-                return Err(Error::Never(name.clone(), "the tier enforces another clause by denying it"));
+                return Err(Error::Never(
+                    name.clone(),
+                    "the tier enforces another clause by denying it",
+                ));
             }
             if table::ALLOWED.iter().any(|(n, _)| *n == number) {
                 actions.insert(number, Action::Allow);
@@ -165,7 +173,11 @@ impl Spec {
         match self.actions.get(&number) {
             None => Action::Errno(ENOSYS),
             Some(Action::Check(check)) => {
-                if check.passes(args) { Action::Allow } else { Action::Errno(EPERM) }
+                if check.passes(args) {
+                    Action::Allow
+                } else {
+                    Action::Errno(EPERM)
+                }
             }
             Some(other) => *other,
         }
@@ -193,11 +205,22 @@ impl Check {
 mod tests {
     use super::*;
 
-    const PLAIN: Flags = Flags { deny_sysv_ipc: false, deny_setaffinity: false, allow_inet: true };
+    const PLAIN: Flags = Flags {
+        deny_sysv_ipc: false,
+        deny_setaffinity: false,
+        allow_inet: true,
+    };
 
     fn spec(allow: &[&str], deny: &[&str], flags: Flags) -> Result<Spec, Error> {
         let list = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect();
-        Spec::from_policy(&Syscalls { base: SyscallBase::Default, allow: list(allow), deny: list(deny) }, flags)
+        Spec::from_policy(
+            &Syscalls {
+                base: SyscallBase::Default,
+                allow: list(allow),
+                deny: list(deny),
+            },
+            flags,
+        )
     }
 
     fn number(name: &str) -> u32 {
@@ -209,9 +232,15 @@ mod tests {
         let default = spec(&[], &[], PLAIN).unwrap();
         for (n, name, _) in table::NEVER {
             assert_eq!(default.decide(*n, [0; 6]), Action::Errno(EPERM), "{name}");
-            assert!(matches!(spec(&[name], &[], PLAIN), Err(Error::Never(..))), "{name}");
+            assert!(
+                matches!(spec(&[name], &[], PLAIN), Err(Error::Never(..))),
+                "{name}"
+            );
         }
-        assert!(matches!(spec(&["no_such_call"], &[], PLAIN), Err(Error::Unknown(_))));
+        assert!(matches!(
+            spec(&["no_such_call"], &[], PLAIN),
+            Err(Error::Unknown(_))
+        ));
         assert_eq!(default.decide(9_999, [0; 6]), Action::Errno(ENOSYS));
     }
 
@@ -219,23 +248,50 @@ mod tests {
     fn arguments_decide_where_they_must() {
         let s = spec(&[], &[], PLAIN).unwrap();
         let newuser = 0x1000_0000;
-        assert_eq!(s.decide(number("clone"), [newuser, 0, 0, 0, 0, 0]), Action::Errno(EPERM));
+        assert_eq!(
+            s.decide(number("clone"), [newuser, 0, 0, 0, 0, 0]),
+            Action::Errno(EPERM)
+        );
         assert_eq!(s.decide(number("clone"), [17, 0, 0, 0, 0, 0]), Action::Allow);
         let ioctl = number("ioctl");
-        assert_eq!(s.decide(ioctl, [0, 0x5412, 0, 0, 0, 0]), Action::Errno(EPERM), "TIOCSTI");
+        assert_eq!(
+            s.decide(ioctl, [0, 0x5412, 0, 0, 0, 0]),
+            Action::Errno(EPERM),
+            "TIOCSTI"
+        );
         assert_eq!(s.decide(ioctl, [0, 0x5401, 0, 0, 0, 0]), Action::Allow);
         let socket = table::SOCKET;
         assert_eq!(s.decide(socket, [2, 1 | 0x80000, 6, 0, 0, 0]), Action::Allow);
         assert_eq!(s.decide(socket, [2, 3, 1, 0, 0, 0]), Action::Errno(EPERM), "raw");
-        assert_eq!(s.decide(socket, [17, 3, 0, 0, 0, 0]), Action::Errno(EPERM), "packet");
-        assert_eq!(s.decide(socket, [40, 1, 0, 0, 0, 0]), Action::Errno(EPERM), "vsock");
-        assert_eq!(s.decide(socket, [16, 3, 12, 0, 0, 0]), Action::Errno(EPERM), "netfilter");
-        assert_eq!(s.decide(number("fchmodat"), [0, 0, 0o4755, 0, 0, 0]), Action::Errno(EPERM), "set-uid");
+        assert_eq!(
+            s.decide(socket, [17, 3, 0, 0, 0, 0]),
+            Action::Errno(EPERM),
+            "packet"
+        );
+        assert_eq!(
+            s.decide(socket, [40, 1, 0, 0, 0, 0]),
+            Action::Errno(EPERM),
+            "vsock"
+        );
+        assert_eq!(
+            s.decide(socket, [16, 3, 12, 0, 0, 0]),
+            Action::Errno(EPERM),
+            "netfilter"
+        );
+        assert_eq!(
+            s.decide(number("fchmodat"), [0, 0, 0o4755, 0, 0, 0]),
+            Action::Errno(EPERM),
+            "set-uid"
+        );
     }
 
     #[test]
     fn flags_and_deny_take_away() {
-        let flags = Flags { deny_sysv_ipc: true, deny_setaffinity: true, allow_inet: false };
+        let flags = Flags {
+            deny_sysv_ipc: true,
+            deny_setaffinity: true,
+            allow_inet: false,
+        };
         let s = spec(&[], &["getcwd"], flags).unwrap();
         for name in ["shmget", "mq_open", "sched_setaffinity", "getcwd"] {
             assert_eq!(s.decide(number(name), [0; 6]), Action::Errno(EPERM), "{name}");
@@ -247,20 +303,48 @@ mod tests {
     #[test]
     fn the_program_agrees_with_the_data() {
         let arch = Arch::native().unwrap();
-        for spec in [spec(&[], &[], PLAIN).unwrap(), spec(&[], &["read"], PLAIN).unwrap()] {
+        for spec in [
+            spec(&[], &[], PLAIN).unwrap(),
+            spec(&[], &["read"], PLAIN).unwrap(),
+        ] {
             let program = compile(&spec, arch).unwrap();
             assert!(program.len() < 1500, "{}", program.len());
-            let words = [0u32, 1, 2, 3, 10, 16, 17, 38, 40, 0x5412, 0x541C, 0x1000_0000, 0o4755, 0o020_000, 0xffff_ffff, 8];
+            let words = [
+                0u32,
+                1,
+                2,
+                3,
+                10,
+                16,
+                17,
+                38,
+                40,
+                0x5412,
+                0x541C,
+                0x1000_0000,
+                0o4755,
+                0o020_000,
+                0xffff_ffff,
+                8,
+            ];
             for number in 0..700u32 {
                 for a in words {
                     for b in words {
                         let args = [a, b, a, b, 0, 0];
                         let want = spec.decide(number, args);
-                        assert_eq!(bpf::simulate(&program, arch.audit, number, args), want, "{number} {args:x?}");
+                        assert_eq!(
+                            bpf::simulate(&program, arch.audit, number, args),
+                            want,
+                            "{number} {args:x?}"
+                        );
                     }
                 }
             }
-            assert_eq!(bpf::simulate_raw(&program, 0x4000_0003, 0, [0; 6]), 0x8000_0000, "another processor is killed");
+            assert_eq!(
+                bpf::simulate_raw(&program, 0x4000_0003, 0, [0; 6]),
+                0x8000_0000,
+                "another processor is killed"
+            );
         }
     }
 

@@ -1,5 +1,9 @@
 //! The system calls, by name, with the reason for each that is not simply allowed.
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers of system calls are small and positive")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "numbers of system calls are small and positive"
+)]
 use crate::Check;
 
 /// Made by compilers, interpreters, servers and their libraries; contained by namespaces, Landlock and the network lock.
@@ -238,120 +242,362 @@ pub(crate) const ALLOWED: &[(u32, &str)] = &[
     (libc::SYS_faccessat2 as u32, "faccessat2"),
     (libc::SYS_process_madvise as u32, "process_madvise"),
     (libc::SYS_epoll_pwait2 as u32, "epoll_pwait2"),
-    (libc::SYS_landlock_create_ruleset as u32, "landlock_create_ruleset"),
+    (
+        libc::SYS_landlock_create_ruleset as u32,
+        "landlock_create_ruleset",
+    ),
     (libc::SYS_landlock_add_rule as u32, "landlock_add_rule"),
     (libc::SYS_landlock_restrict_self as u32, "landlock_restrict_self"),
     (libc::SYS_futex_waitv as u32, "futex_waitv"),
     (libc::SYS_get_mempolicy as u32, "get_mempolicy"),
     (libc::SYS_set_mempolicy as u32, "set_mempolicy"),
     (libc::SYS_mbind as u32, "mbind"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_open as u32, "open"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_stat as u32, "stat"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_lstat as u32, "lstat"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_poll as u32, "poll"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_access as u32, "access"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_pipe as u32, "pipe"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_select as u32, "select"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_dup2 as u32, "dup2"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_pause as u32, "pause"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_alarm as u32, "alarm"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_fork as u32, "fork"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_vfork as u32, "vfork"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_getdents as u32, "getdents"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_rename as u32, "rename"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_rmdir as u32, "rmdir"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_creat as u32, "creat"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_link as u32, "link"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_unlink as u32, "unlink"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_symlink as u32, "symlink"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_readlink as u32, "readlink"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_chown as u32, "chown"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_lchown as u32, "lchown"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_utime as u32, "utime"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_getpgrp as u32, "getpgrp"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_arch_prctl as u32, "arch_prctl"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_time as u32, "time"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_futimesat as u32, "futimesat"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_utimes as u32, "utimes"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_epoll_create as u32, "epoll_create"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_epoll_wait as u32, "epoll_wait"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_signalfd as u32, "signalfd"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_eventfd as u32, "eventfd"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_inotify_init as u32, "inotify_init"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_mkdir as u32, "mkdir"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open as u32, "open"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_stat as u32, "stat"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_lstat as u32, "lstat"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_poll as u32, "poll"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_access as u32, "access"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_pipe as u32, "pipe"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_select as u32, "select"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_dup2 as u32, "dup2"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_pause as u32, "pause"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_alarm as u32, "alarm"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_fork as u32, "fork"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_vfork as u32, "vfork"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_getdents as u32, "getdents"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_rename as u32, "rename"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_rmdir as u32, "rmdir"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_creat as u32, "creat"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_link as u32, "link"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_unlink as u32, "unlink"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_symlink as u32, "symlink"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_readlink as u32, "readlink"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chown as u32, "chown"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_lchown as u32, "lchown"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_utime as u32, "utime"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_getpgrp as u32, "getpgrp"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_arch_prctl as u32, "arch_prctl"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_time as u32, "time"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_futimesat as u32, "futimesat"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_utimes as u32, "utimes"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_epoll_create as u32, "epoll_create"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_epoll_wait as u32, "epoll_wait"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_signalfd as u32, "signalfd"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_eventfd as u32, "eventfd"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_inotify_init as u32, "inotify_init"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mkdir as u32, "mkdir"),
 ];
 
 /// Allowed if the arguments are harmless.
 pub(crate) const CHECKED: &[(u32, &str, Check, &str)] = &[
-    (libc::SYS_clone as u32, "clone", Check::NoBits { arg: 0, bits: 0x7e02_0080 }, "a nested namespace would bring capabilities back"),
-    (libc::SYS_ioctl as u32, "ioctl", Check::NoneOf { arg: 1, values: &[0x5412, 0x541C, 0x5423] }, "TIOCSTI, TIOCLINUX and TIOCSETD reach into terminals"),
-    (libc::SYS_personality as u32, "personality", Check::OneOf { arg: 0, mask: 0xffff_ffff, values: &[0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff] }, "others switch protections off"),
-    (libc::SYS_socketpair as u32, "socketpair", Check::OneOf { arg: 0, mask: 0xffff_ffff, values: &[1] }, "other families widen the kernel's surface"),
-    (libc::SYS_seccomp as u32, "seccomp", Check::NoBits { arg: 1, bits: 8 }, "a listener could answer for other filters"),
-    (libc::SYS_prctl as u32, "prctl", Check::NoneOf { arg: 0, values: &[35] }, "PR_SET_MM rewrites what the kernel knows of a process"),
-    (libc::SYS_fchmod as u32, "fchmod", Check::NoBits { arg: 1, bits: 0o6000 }, "set-uid and set-gid files"),
-    (libc::SYS_fchmodat as u32, "fchmodat", Check::NoBits { arg: 2, bits: 0o6000 }, "set-uid and set-gid files"),
-    (libc::SYS_mknodat as u32, "mknodat", Check::OneOf { arg: 2, mask: 0o170_000, values: &[0, 0o100_000, 0o010_000, 0o140_000] }, "device nodes"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_chmod as u32, "chmod", Check::NoBits { arg: 1, bits: 0o6000 }, "set-uid and set-gid files"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_mknod as u32, "mknod", Check::OneOf { arg: 1, mask: 0o170_000, values: &[0, 0o100_000, 0o010_000, 0o140_000] }, "device nodes"),
+    (
+        libc::SYS_clone as u32,
+        "clone",
+        Check::NoBits {
+            arg: 0,
+            bits: 0x7e02_0080,
+        },
+        "a nested namespace would bring capabilities back",
+    ),
+    (
+        libc::SYS_ioctl as u32,
+        "ioctl",
+        Check::NoneOf {
+            arg: 1,
+            values: &[0x5412, 0x541C, 0x5423],
+        },
+        "TIOCSTI, TIOCLINUX and TIOCSETD reach into terminals",
+    ),
+    (
+        libc::SYS_personality as u32,
+        "personality",
+        Check::OneOf {
+            arg: 0,
+            mask: 0xffff_ffff,
+            values: &[0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff],
+        },
+        "others switch protections off",
+    ),
+    (
+        libc::SYS_socketpair as u32,
+        "socketpair",
+        Check::OneOf {
+            arg: 0,
+            mask: 0xffff_ffff,
+            values: &[1],
+        },
+        "other families widen the kernel's surface",
+    ),
+    (
+        libc::SYS_seccomp as u32,
+        "seccomp",
+        Check::NoBits { arg: 1, bits: 8 },
+        "a listener could answer for other filters",
+    ),
+    (
+        libc::SYS_prctl as u32,
+        "prctl",
+        Check::NoneOf {
+            arg: 0,
+            values: &[35],
+        },
+        "PR_SET_MM rewrites what the kernel knows of a process",
+    ),
+    (
+        libc::SYS_fchmod as u32,
+        "fchmod",
+        Check::NoBits { arg: 1, bits: 0o6000 },
+        "set-uid and set-gid files",
+    ),
+    (
+        libc::SYS_fchmodat as u32,
+        "fchmodat",
+        Check::NoBits { arg: 2, bits: 0o6000 },
+        "set-uid and set-gid files",
+    ),
+    (
+        libc::SYS_mknodat as u32,
+        "mknodat",
+        Check::OneOf {
+            arg: 2,
+            mask: 0o170_000,
+            values: &[0, 0o100_000, 0o010_000, 0o140_000],
+        },
+        "device nodes",
+    ),
+    #[cfg(target_arch = "x86_64")]
+    (
+        libc::SYS_chmod as u32,
+        "chmod",
+        Check::NoBits { arg: 1, bits: 0o6000 },
+        "set-uid and set-gid files",
+    ),
+    #[cfg(target_arch = "x86_64")]
+    (
+        libc::SYS_mknod as u32,
+        "mknod",
+        Check::OneOf {
+            arg: 1,
+            mask: 0o170_000,
+            values: &[0, 0o100_000, 0o010_000, 0o140_000],
+        },
+        "device nodes",
+    ),
 ];
 
 /// Denied whatever the policy says, and why.
 pub(crate) const NEVER: &[(u32, &str, &str)] = &[
     (libc::SYS_mount as u32, "mount", "it changes what is seen"),
     (libc::SYS_umount2 as u32, "umount2", "it changes what is seen"),
-    (libc::SYS_pivot_root as u32, "pivot_root", "it changes what is seen"),
+    (
+        libc::SYS_pivot_root as u32,
+        "pivot_root",
+        "it changes what is seen",
+    ),
     (libc::SYS_chroot as u32, "chroot", "it changes what is seen"),
     (libc::SYS_open_tree as u32, "open_tree", "it changes what is seen"),
-    (libc::SYS_move_mount as u32, "move_mount", "it changes what is seen"),
+    (
+        libc::SYS_move_mount as u32,
+        "move_mount",
+        "it changes what is seen",
+    ),
     (libc::SYS_fsopen as u32, "fsopen", "it changes what is seen"),
     (libc::SYS_fsconfig as u32, "fsconfig", "it changes what is seen"),
     (libc::SYS_fsmount as u32, "fsmount", "it changes what is seen"),
     (libc::SYS_fspick as u32, "fspick", "it changes what is seen"),
-    (libc::SYS_mount_setattr as u32, "mount_setattr", "it changes what is seen"),
+    (
+        libc::SYS_mount_setattr as u32,
+        "mount_setattr",
+        "it changes what is seen",
+    ),
     (libc::SYS_setns as u32, "setns", "it enters other namespaces"),
-    (libc::SYS_unshare as u32, "unshare", "it makes namespaces with capabilities in them"),
-    (libc::SYS_io_uring_setup as u32, "io_uring_setup", "it makes calls that no filter sees"),
-    (libc::SYS_io_uring_enter as u32, "io_uring_enter", "it makes calls that no filter sees"),
-    (libc::SYS_io_uring_register as u32, "io_uring_register", "it makes calls that no filter sees"),
+    (
+        libc::SYS_unshare as u32,
+        "unshare",
+        "it makes namespaces with capabilities in them",
+    ),
+    (
+        libc::SYS_io_uring_setup as u32,
+        "io_uring_setup",
+        "it makes calls that no filter sees",
+    ),
+    (
+        libc::SYS_io_uring_enter as u32,
+        "io_uring_enter",
+        "it makes calls that no filter sees",
+    ),
+    (
+        libc::SYS_io_uring_register as u32,
+        "io_uring_register",
+        "it makes calls that no filter sees",
+    ),
     (libc::SYS_keyctl as u32, "keyctl", "keyrings are the host's"),
     (libc::SYS_add_key as u32, "add_key", "keyrings are the host's"),
-    (libc::SYS_request_key as u32, "request_key", "keyrings are the host's"),
+    (
+        libc::SYS_request_key as u32,
+        "request_key",
+        "keyrings are the host's",
+    ),
     (libc::SYS_bpf as u32, "bpf", "it loads programs into the kernel"),
-    (libc::SYS_perf_event_open as u32, "perf_event_open", "it looks into the kernel"),
-    (libc::SYS_userfaultfd as u32, "userfaultfd", "it helps to win races in the kernel"),
-    (libc::SYS_kexec_load as u32, "kexec_load", "it replaces the kernel"),
-    (libc::SYS_init_module as u32, "init_module", "it loads code into the kernel"),
-    (libc::SYS_finit_module as u32, "finit_module", "it loads code into the kernel"),
-    (libc::SYS_delete_module as u32, "delete_module", "it removes code from the kernel"),
+    (
+        libc::SYS_perf_event_open as u32,
+        "perf_event_open",
+        "it looks into the kernel",
+    ),
+    (
+        libc::SYS_userfaultfd as u32,
+        "userfaultfd",
+        "it helps to win races in the kernel",
+    ),
+    (
+        libc::SYS_kexec_load as u32,
+        "kexec_load",
+        "it replaces the kernel",
+    ),
+    (
+        libc::SYS_init_module as u32,
+        "init_module",
+        "it loads code into the kernel",
+    ),
+    (
+        libc::SYS_finit_module as u32,
+        "finit_module",
+        "it loads code into the kernel",
+    ),
+    (
+        libc::SYS_delete_module as u32,
+        "delete_module",
+        "it removes code from the kernel",
+    ),
     (libc::SYS_swapon as u32, "swapon", "it is the administrator's"),
     (libc::SYS_swapoff as u32, "swapoff", "it is the administrator's"),
     (libc::SYS_reboot as u32, "reboot", "it is the administrator's"),
     (libc::SYS_acct as u32, "acct", "it is the administrator's"),
     (libc::SYS_quotactl as u32, "quotactl", "it is the administrator's"),
-    (libc::SYS_settimeofday as u32, "settimeofday", "the clock is the host's"),
-    (libc::SYS_clock_settime as u32, "clock_settime", "the clock is the host's"),
+    (
+        libc::SYS_settimeofday as u32,
+        "settimeofday",
+        "the clock is the host's",
+    ),
+    (
+        libc::SYS_clock_settime as u32,
+        "clock_settime",
+        "the clock is the host's",
+    ),
     (libc::SYS_adjtimex as u32, "adjtimex", "the clock is the host's"),
-    (libc::SYS_clock_adjtime as u32, "clock_adjtime", "the clock is the host's"),
-    (libc::SYS_sethostname as u32, "sethostname", "the name is the host's"),
-    (libc::SYS_setdomainname as u32, "setdomainname", "the name is the host's"),
-    (libc::SYS_open_by_handle_at as u32, "open_by_handle_at", "it opens files past every path"),
-    (libc::SYS_name_to_handle_at as u32, "name_to_handle_at", "it names files past every path"),
-    (libc::SYS_lookup_dcookie as u32, "lookup_dcookie", "it looks into the kernel"),
-    (libc::SYS_nfsservctl as u32, "nfsservctl", "it is the administrator's"),
+    (
+        libc::SYS_clock_adjtime as u32,
+        "clock_adjtime",
+        "the clock is the host's",
+    ),
+    (
+        libc::SYS_sethostname as u32,
+        "sethostname",
+        "the name is the host's",
+    ),
+    (
+        libc::SYS_setdomainname as u32,
+        "setdomainname",
+        "the name is the host's",
+    ),
+    (
+        libc::SYS_open_by_handle_at as u32,
+        "open_by_handle_at",
+        "it opens files past every path",
+    ),
+    (
+        libc::SYS_name_to_handle_at as u32,
+        "name_to_handle_at",
+        "it names files past every path",
+    ),
+    (
+        libc::SYS_lookup_dcookie as u32,
+        "lookup_dcookie",
+        "it looks into the kernel",
+    ),
+    (
+        libc::SYS_nfsservctl as u32,
+        "nfsservctl",
+        "it is the administrator's",
+    ),
     (libc::SYS_vhangup as u32, "vhangup", "it hangs up terminals"),
     (libc::SYS_syslog as u32, "syslog", "it reads the kernel's log"),
-    (libc::SYS_fanotify_init as u32, "fanotify_init", "it watches the host's files"),
-    (libc::SYS_fanotify_mark as u32, "fanotify_mark", "it watches the host's files"),
-    (libc::SYS_move_pages as u32, "move_pages", "it moves the host's memory"),
-    (libc::SYS_migrate_pages as u32, "migrate_pages", "it moves the host's memory"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_iopl as u32, "iopl", "it reaches hardware"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_ioperm as u32, "ioperm", "it reaches hardware"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_modify_ldt as u32, "modify_ldt", "it widens the kernel's surface"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_uselib as u32, "uselib", "it is obsolete and exploited"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_ustat as u32, "ustat", "it is obsolete"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_sysfs as u32, "sysfs", "it is obsolete"),
-    #[cfg(target_arch = "x86_64")] (libc::SYS_kexec_file_load as u32, "kexec_file_load", "it replaces the kernel"),
+    (
+        libc::SYS_fanotify_init as u32,
+        "fanotify_init",
+        "it watches the host's files",
+    ),
+    (
+        libc::SYS_fanotify_mark as u32,
+        "fanotify_mark",
+        "it watches the host's files",
+    ),
+    (
+        libc::SYS_move_pages as u32,
+        "move_pages",
+        "it moves the host's memory",
+    ),
+    (
+        libc::SYS_migrate_pages as u32,
+        "migrate_pages",
+        "it moves the host's memory",
+    ),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_iopl as u32, "iopl", "it reaches hardware"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_ioperm as u32, "ioperm", "it reaches hardware"),
+    #[cfg(target_arch = "x86_64")]
+    (
+        libc::SYS_modify_ldt as u32,
+        "modify_ldt",
+        "it widens the kernel's surface",
+    ),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_uselib as u32, "uselib", "it is obsolete and exploited"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_ustat as u32, "ustat", "it is obsolete"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_sysfs as u32, "sysfs", "it is obsolete"),
+    #[cfg(target_arch = "x86_64")]
+    (
+        libc::SYS_kexec_file_load as u32,
+        "kexec_file_load",
+        "it replaces the kernel",
+    ),
 ];
 
 /// Taken away by `strict`.
@@ -428,5 +674,10 @@ pub(crate) fn number(name: &str) -> Option<u32> {
     let checked = CHECKED.iter().map(|(n, name, _, _)| (*n, *name));
     let never = NEVER.iter().map(|(n, name, _)| (*n, *name));
     let own = [(SOCKET, "socket"), (CLONE3, "clone3")];
-    plain.chain(checked).chain(never).chain(own).find(|(_, n)| *n == name).map(|(number, _)| number)
+    plain
+        .chain(checked)
+        .chain(never)
+        .chain(own)
+        .find(|(_, n)| *n == name)
+        .map(|(number, _)| number)
 }

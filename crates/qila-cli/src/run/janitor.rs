@@ -66,16 +66,27 @@ pub(crate) fn sweep(home: &Home) -> Result<(), Fail> {
         if run.is_running() {
             continue;
         }
-        let Some(meta) = run.meta().filter(|m| m.ended.is_none()) else { continue };
+        let Some(meta) = run.meta().filter(|m| m.ended.is_none()) else {
+            continue;
+        };
         reclaim(home, &run, meta)?;
     }
     Ok(())
 }
 
 fn reclaim(home: &Home, run: &RunDir, mut meta: crate::state::Meta) -> Result<(), Fail> {
-    for path in meta.cgroups.iter().filter(|p| p.starts_with("/sys/fs/cgroup/") && p.ends_with(run.id.as_str())) {
+    for path in meta
+        .cgroups
+        .iter()
+        .filter(|p| p.starts_with("/sys/fs/cgroup/") && p.ends_with(run.id.as_str()))
+    {
         let swept = sweep_cgroup(Path::new(path));
-        swept.map_err(|e| Fail::new(format!("run {} left {path}, which cannot be removed: {e}", run.id)))?;
+        swept.map_err(|e| {
+            Fail::new(format!(
+                "run {} left {path}, which cannot be removed: {e}",
+                run.id
+            ))
+        })?;
     }
     if run.remove(home).is_err() {
         meta.ended = Some("orphaned".into());

@@ -61,7 +61,11 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
         pid: std::process::id(),
         tier: *plan.tier(),
         policy: args.policy.clone(),
-        command: args.command.iter().map(|a| a.to_string_lossy().into_owned()).collect(),
+        command: args
+            .command
+            .iter()
+            .map(|a| a.to_string_lossy().into_owned())
+            .collect(),
         workspace: workspace.map(|w| w.to_string_lossy().into_owned()),
         ended: None,
         cgroups: plan.cgroup().directories.clone(),
@@ -76,7 +80,10 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
 
 fn now_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.ok().and_then(|d| u64::try_from(d.as_millis()).ok()).unwrap_or(0)
+    since
+        .ok()
+        .and_then(|d| u64::try_from(d.as_millis()).ok())
+        .unwrap_or(0)
 }
 
 fn new_id() -> Result<RunId, Fail> {
@@ -91,20 +98,33 @@ fn workspace(args: &Run, mode: WorkspaceMode, home: &Home) -> Result<Option<Path
         return Ok(None);
     }
     let named = args.workspace.clone().unwrap_or_else(|| PathBuf::from("."));
-    let path = std::fs::canonicalize(&named)
-        .map_err(|e| Fail::io("opening the workspace", &named, e).hint("name a directory with --workspace"))?;
+    let path = std::fs::canonicalize(&named).map_err(|e| {
+        Fail::io("opening the workspace", &named, e).hint("name a directory with --workspace")
+    })?;
     if !path.is_dir() {
-        return Err(Fail::new(format!("the workspace {} is not a directory", path.display())));
+        return Err(Fail::new(format!(
+            "the workspace {} is not a directory",
+            path.display()
+        )));
     }
     let state = std::fs::canonicalize(home.path()).unwrap_or_else(|_| home.path().to_owned());
-    let system = ["/", "/usr", "/etc", "/proc", "/dev", "/sys", "/run", "/tmp", "/bin", "/lib", "/boot", "/var"];
+    let system = [
+        "/", "/usr", "/etc", "/proc", "/dev", "/sys", "/run", "/tmp", "/bin", "/lib", "/boot", "/var",
+    ];
     if system.iter().any(|s| path == Path::new(s)) {
-        return Err(Fail::new(format!("{} cannot be a workspace: it belongs to the system", path.display()))
-            .hint("change to a project's directory, or name one with --workspace"));
+        return Err(Fail::new(format!(
+            "{} cannot be a workspace: it belongs to the system",
+            path.display()
+        ))
+        .hint("change to a project's directory, or name one with --workspace"));
     }
     if state.starts_with(&path) || path.starts_with(&state) {
-        return Err(Fail::new(format!("the workspace {} and Qila's state {} overlap", path.display(), state.display()))
-            .hint("set QILA_HOME elsewhere, or name another --workspace"));
+        return Err(Fail::new(format!(
+            "the workspace {} and Qila's state {} overlap",
+            path.display(),
+            state.display()
+        ))
+        .hint("set QILA_HOME elsewhere, or name another --workspace"));
     }
     Ok(Some(path))
 }
@@ -112,16 +132,29 @@ fn workspace(args: &Run, mode: WorkspaceMode, home: &Home) -> Result<Option<Path
 fn execute(home: &Home, plan: &Plan, terminal: Option<qila_wire::Size>) -> Result<Ending, Fail> {
     let guest = guest::open(home).map_err(|e| Fail::io("preparing the guest in", home.path(), e.into()))?;
     let backend = qila_backends::backend(*plan.tier()).ok_or_else(|| Fail::new("no such backend"))?;
+    // Before the pipes: a copy of their ends in the janitor would keep them open.
+    let janitor =
+        janitor::Janitor::hire(plan).map_err(|e| Fail::new(format!("starting the janitor: {e}")))?;
     let pipes = Pipes::new().map_err(|e| Fail::new(format!("making pipes: {e}")))?;
-    let janitor = janitor::Janitor::hire(plan).map_err(|e| Fail::new(format!("starting the janitor: {e}")))?;
-    let mut sandbox = backend.launch(plan, guest.as_fd(), pipes.theirs).map_err(failed)?;
+    let mut sandbox = backend
+        .launch(plan, guest.as_fd(), pipes.theirs)
+        .map_err(failed)?;
     let started = sandbox.go(b"").and_then(|()| sandbox.start(plan, terminal));
     let controlling = started.map_err(failed)?;
-    let ending = supervise::supervise(&mut sandbox, plan, Streams { ours: pipes.ours, controlling })?;
+    let ending = supervise::supervise(
+        &mut sandbox,
+        plan,
+        Streams {
+            ours: pipes.ours,
+            controlling,
+        },
+    )?;
     let left = sandbox.end();
     if let Some((what, errno)) = left.first() {
         // The janitor is not sent home: it tries again when this process is gone.
-        return Err(Fail::new(format!("the run ended, but {what} could not be taken back: {errno}")));
+        return Err(Fail::new(format!(
+            "the run ended, but {what} could not be taken back: {errno}"
+        )));
     }
     if let Some(janitor) = janitor {
         janitor.dismiss();
@@ -134,7 +167,9 @@ fn failed(error: LaunchError) -> Fail {
         LaunchError::Program(Errno::NOENT) => Fail::new("the command was not found in the sandbox")
             .hint("check its name, and that its directory is under `filesystem.read`")
             .code(127),
-        LaunchError::Program(errno) => Fail::new(format!("the command cannot be executed: {errno}")).code(126),
+        LaunchError::Program(errno) => {
+            Fail::new(format!("the command cannot be executed: {errno}")).code(126)
+        }
         other => Fail::new(other.to_string()).hint("qila doctor"),
     }
 }
@@ -150,7 +185,10 @@ impl Pipes {
         let (input, feed) = pipe_with(PipeFlags::CLOEXEC)?;
         let (out, output) = pipe_with(PipeFlags::CLOEXEC)?;
         let (err, error) = pipe_with(PipeFlags::CLOEXEC)?;
-        Ok(Pipes { theirs: Stdio { input, output, error }, ours: [feed, out, err] })
+        Ok(Pipes {
+            theirs: Stdio { input, output, error },
+            ours: [feed, out, err],
+        })
     }
 }
 
@@ -213,6 +251,9 @@ fn summary(dir: &RunDir, plan: &Plan, ending: &Ending, code: u8, layer: Option<&
         eprintln!("qila: NOT ENFORCED: {clause}");
     }
     if let Some(layer) = layer {
-        eprintln!("qila: the workspace is unchanged; what the agent wrote lies in {}", layer.display());
+        eprintln!(
+            "qila: the workspace is unchanged; what the agent wrote lies in {}",
+            layer.display()
+        );
     }
 }

@@ -32,7 +32,14 @@ pub(crate) enum Moved {
 impl Relay {
     /// From one descriptor to another; each is closed when it has no more use.
     pub(crate) fn new(from: OwnedFd, to: OwnedFd) -> Relay {
-        Relay { from: Some(from), to: Some(to), buffer: Vec::new(), sent: 0, total: 0, limit: None }
+        Relay {
+            from: Some(from),
+            to: Some(to),
+            buffer: Vec::new(),
+            sent: 0,
+            total: 0,
+            limit: None,
+        }
     }
 
     /// What to wait for.
@@ -41,7 +48,9 @@ impl Relay {
             let to = self.to.as_ref()?;
             return Some(PollFd::from_borrowed_fd(to.as_fd(), PollFlags::OUT));
         }
-        self.from.as_ref().map(|f| PollFd::from_borrowed_fd(f.as_fd(), PollFlags::IN))
+        self.from
+            .as_ref()
+            .map(|f| PollFd::from_borrowed_fd(f.as_fd(), PollFlags::IN))
     }
 
     /// Whether everything that will ever come has been passed on.
@@ -56,7 +65,11 @@ impl Relay {
 
     /// Does what [`Relay::interest`] waited for.
     pub(crate) fn step(&mut self) -> Moved {
-        if self.sent < self.buffer.len() { self.give() } else { self.take() }
+        if self.sent < self.buffer.len() {
+            self.give()
+        } else {
+            self.take()
+        }
     }
 
     /// Reads, and passes on at once what can be.

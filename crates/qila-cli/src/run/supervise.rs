@@ -60,7 +60,10 @@ pub(crate) fn supervise(sandbox: &mut Sandbox, plan: &Plan, streams: Streams) ->
     let signals = SignalFd::new(&[HUP, INT, QUIT, USR1, TERM, WINCH])
         .map_err(|e| Fail::new(format!("taking over signals: {e}")))?;
     qila_sys::signal::ignore(13); // a reader that went away is an error of write, not the end of Qila
-    let Streams { ours: [feed, out, err], controlling } = streams;
+    let Streams {
+        ours: [feed, out, err],
+        controlling,
+    } = streams;
     let _raw = controlling.as_ref().and_then(|_| Raw::enter());
     let mut relays = match &controlling {
         Some(main) => {
@@ -83,7 +86,13 @@ pub(crate) fn supervise(sandbox: &mut Sandbox, plan: &Plan, streams: Streams) ->
     if let Some(limit) = limit {
         relays.iter_mut().skip(1).for_each(|r| r.limit(limit));
     }
-    let mut watch = Watch { plan, started: Instant::now(), ending: Ending::default(), killed: false, grace: None };
+    let mut watch = Watch {
+        plan,
+        started: Instant::now(),
+        ending: Ending::default(),
+        killed: false,
+        grace: None,
+    };
     let mut ended = false;
     while !(ended && relays.iter().skip(1).all(Relay::finished)) {
         let ready = wait(sandbox, &signals, &relays, ended)?;
@@ -131,12 +140,18 @@ fn wait(sandbox: &Sandbox, signals: &SignalFd, relays: &[Relay], ended: bool) ->
             at.push(i);
         }
     }
-    let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
+    let timeout = Timespec {
+        tv_sec: 0,
+        tv_nsec: i64::from(TICK.subsec_nanos()),
+    };
     match poll(&mut fds, Some(&timeout)) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(e) => return Err(Fail::new(format!("waiting for the sandbox: {e}"))),
     }
-    let mut out = Ready { control: false, relays: vec![false; relays.len()] };
+    let mut out = Ready {
+        control: false,
+        relays: vec![false; relays.len()],
+    };
     out.control = !ended && fds.first().is_some_and(|f| !f.revents().is_empty());
     for (fd, i) in fds.iter().skip(first).zip(at) {
         if let Some(slot) = out.relays.get_mut(i) {
@@ -158,7 +173,15 @@ impl Watch<'_> {
     /// Takes one report. True: the agent has ended.
     fn report(&mut self, sandbox: &mut Sandbox) -> Result<bool, Fail> {
         match sandbox.next() {
-            Ok((Report::Ended { code, signal, cpu_ms, peak_memory }, _)) => {
+            Ok((
+                Report::Ended {
+                    code,
+                    signal,
+                    cpu_ms,
+                    peak_memory,
+                },
+                _,
+            )) => {
                 self.ending.code = code;
                 self.ending.signal = signal;
                 self.ending.cpu_ms = cpu_ms;
@@ -167,12 +190,21 @@ impl Watch<'_> {
             }
             Ok((Report::OverLimit { .. }, _)) => {
                 let limit = self.plan.accounting().as_ref().map_or(0, |a| a.memory);
-                self.over(sandbox, format!("memory limit {} reached", qila_types::Bytes(limit)));
+                self.over(
+                    sandbox,
+                    format!("memory limit {} reached", qila_types::Bytes(limit)),
+                );
                 Ok(false)
             }
             Ok(_) => Err(Fail::new("the sandbox spoke out of turn and was ended")),
             // PID 1 gone without a word: it was killed from outside, by the kernel for memory for instance.
-            Err(LaunchError::Vanished(_) | LaunchError::Step { errno: Errno::CONNRESET, .. }) => {
+            Err(
+                LaunchError::Vanished(_)
+                | LaunchError::Step {
+                    errno: Errno::CONNRESET,
+                    ..
+                },
+            ) => {
                 self.ending.signal = Some(9);
                 Ok(true)
             }
@@ -184,7 +216,12 @@ impl Watch<'_> {
         match signal {
             WINCH => {
                 if let (Some(main), Some(size)) = (controlling, terminal::size()) {
-                    let size = Winsize { ws_row: size.rows, ws_col: size.cols, ws_xpixel: 0, ws_ypixel: 0 };
+                    let size = Winsize {
+                        ws_row: size.rows,
+                        ws_col: size.cols,
+                        ws_xpixel: 0,
+                        ws_ypixel: 0,
+                    };
                     let _ = tcsetwinsize(main, size);
                 }
             }
@@ -260,7 +297,9 @@ fn usage(root: &std::path::Path, bound: u64) -> u64 {
         for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
             let Ok(meta) = entry.metadata() else { continue };
             // An inode costs something even if it is empty.
-            total = total.saturating_add(meta.blocks().saturating_mul(512)).saturating_add(256);
+            total = total
+                .saturating_add(meta.blocks().saturating_mul(512))
+                .saturating_add(256);
             if meta.is_dir() {
                 rest.push(entry.path());
             }

@@ -7,7 +7,10 @@ pub(crate) fn size() -> Option<qila_wire::Size> {
         return None;
     }
     let size = tcgetwinsize(rustix::stdio::stdout()).ok()?;
-    Some(qila_wire::Size { rows: size.ws_row, cols: size.ws_col })
+    Some(qila_wire::Size {
+        rows: size.ws_row,
+        cols: size.ws_col,
+    })
 }
 
 /// Raw mode, until dropped.

@@ -20,7 +20,9 @@ pub enum Who {
 
 /// Both, where both can be had.
 pub fn everybody() -> Vec<Who> {
-    let root = Path::new("/proc/self").metadata().is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+    let root = Path::new("/proc/self")
+        .metadata()
+        .is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
     if root {
         vec![Who::Me, Who::Nobody]
     } else {
@@ -37,7 +39,10 @@ pub struct Place {
 
 impl Place {
     pub fn new(who: Who) -> Place {
-        let dir = tempfile::Builder::new().prefix("qila-test-").tempdir_in("/var/tmp").unwrap();
+        let dir = tempfile::Builder::new()
+            .prefix("qila-test-")
+            .tempdir_in("/var/tmp")
+            .unwrap();
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let place = Place { dir, who };
         for name in ["ws", "state", "home"] {
@@ -76,7 +81,8 @@ impl Place {
             Who::Me => Command::new(self.path("qila")),
             Who::Nobody => {
                 let mut c = Command::new("setpriv");
-                c.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]).arg(self.path("qila"));
+                c.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"])
+                    .arg(self.path("qila"));
                 c
             }
         };
@@ -93,12 +99,30 @@ impl Place {
 
     /// Runs a shell script in a sandbox under a policy.
     pub fn sh(&self, policy: &str, tier: &str, script: &str) -> Output {
-        self.qila(&["run", "-q", "--policy", policy, "--isolation", tier, "--", "sh", "-c", script]).output().unwrap()
+        self.qila(&[
+            "run",
+            "-q",
+            "--policy",
+            policy,
+            "--isolation",
+            tier,
+            "--",
+            "sh",
+            "-c",
+            script,
+        ])
+        .output()
+        .unwrap()
     }
 
     /// Runs that left something in the state directory.
     pub fn runs(&self) -> Vec<PathBuf> {
-        std::fs::read_dir(self.path("state/runs")).into_iter().flatten().flatten().map(|e| e.path()).collect()
+        std::fs::read_dir(self.path("state/runs"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.path())
+            .collect()
     }
 }
 
