@@ -51,7 +51,13 @@ impl Place {
             place.give(&path);
         }
         let program = place.path("qila");
-        std::fs::copy(env!("CARGO_BIN_EXE_qila"), &program).unwrap();
+        // By another process: a descriptor open for writing, inherited by a fork of a neighbouring test, makes it busy.
+        let copied = Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_qila"))
+            .arg(&program)
+            .status()
+            .unwrap();
+        assert!(copied.success());
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
         place
     }
