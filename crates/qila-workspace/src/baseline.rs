@@ -55,7 +55,9 @@ impl Baseline {
     fn take(workspace: BorrowedFd<'_>, run: BorrowedFd<'_>) -> Result<Baseline, At> {
         let root = rustix::fs::fstat(workspace).at("reading", Path::new("workspace"))?;
         let probe = probe(workspace, run)?;
-        let stamp = crate::Node::of(&rustix::fs::fstat(&probe).at("reading", Path::new(PROBE))?).id.ctime;
+        let stamp = crate::Node::of(&rustix::fs::fstat(&probe).at("reading", Path::new(PROBE))?)
+            .id
+            .ctime;
         Ok(Baseline {
             version: 1,
             device: root.st_dev,
@@ -85,7 +87,11 @@ impl Baseline {
 
     fn mark_at(&self, boot: &str, wall: i128, since_boot: i128) -> Mark {
         let stamp = i128::from(self.stamp.sec) * NANOS + i128::from(self.stamp.nsec);
-        let lost = if boot == self.boot { (since_boot - self.since_boot) - (wall - self.wall) } else { 0 };
+        let lost = if boot == self.boot {
+            (since_boot - self.since_boot) - (wall - self.wall)
+        } else {
+            0
+        };
         let after = if lost > SLACK {
             stamp - lost
         } else if wall < self.wall {
@@ -135,7 +141,9 @@ fn clock(id: ClockId) -> i128 {
 }
 
 fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -60,7 +60,11 @@ impl Node {
         };
         Node {
             kind,
-            size: if kind == NodeKind::Directory { 0 } else { u64::try_from(stat.st_size).unwrap_or(0) },
+            size: if kind == NodeKind::Directory {
+                0
+            } else {
+                u64::try_from(stat.st_size).unwrap_or(0)
+            },
             mode: stat.st_mode & crate::os::PERMISSIONS,
             target: None,
             id: Identity {
@@ -213,10 +217,12 @@ fn bytes_entry<M: SerializeMap>(map: &mut M, text: &str, hex: &str, value: &OsSt
 /// Lower-case hexadecimal.
 pub(crate) fn to_hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
-        let _ = write!(out, "{b:02x}");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
+            let _ = write!(out, "{b:02x}");
+            out
+        })
 }
 
 /// The bytes of a hexadecimal text, if it is one.
@@ -226,5 +232,8 @@ pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     if !rest.is_empty() {
         return None;
     }
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+    pairs
+        .iter()
+        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
+        .collect()
 }

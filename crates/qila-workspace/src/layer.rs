@@ -13,10 +13,15 @@ pub enum WalkError {
     #[error("cannot compare the layer with the workspace; nothing was changed")]
     Read(#[from] At),
     /// More entries than [`Limits::entries`].
-    #[error("the agent left more than {0} entries to compare; look at the layer by hand, or `qila discard` the run")]
+    #[error(
+        "the agent left more than {0} entries to compare; look at the layer by hand, or `qila discard` the run"
+    )]
     TooMany(usize),
     /// Something removed in the layer is deeper in the workspace than [`Limits::depth`].
-    #[error("{} is deeper than {limit} directories; remove it by hand", crate::quote_path(path))]
+    #[error(
+        "{} is deeper than {limit} directories; remove it by hand",
+        crate::quote_path(path)
+    )]
     TooDeep {
         /// The directory in the workspace.
         path: PathBuf,
@@ -24,7 +29,10 @@ pub enum WalkError {
         limit: usize,
     },
     /// An overlay attribute that Qila's own mounts never produce.
-    #[error("{} carries `{attribute}`, which Qila's mounts never write; `qila discard` the run", crate::quote_path(path))]
+    #[error(
+        "{} carries `{attribute}`, which Qila's mounts never write; `qila discard` the run",
+        crate::quote_path(path)
+    )]
     Forged {
         /// The entry of the layer.
         path: PathBuf,

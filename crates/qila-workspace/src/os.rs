@@ -18,10 +18,16 @@ const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY
 
 /// Opens beneath `dir`, refusing symbolic links, mount points and `..` anywhere in the path.
 pub(crate) fn open(dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: u32) -> Result<OwnedFd, Errno> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let resolve =
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
     for _ in 0..RACES {
         match openat2(dir, path, flags, Mode::from_raw_mode(mode), resolve) {
             Err(Errno::AGAIN | Errno::INTR) => {}

@@ -55,7 +55,10 @@ fn misleads(c: char) -> bool {
 pub fn write_escaped(bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
     for chunk in bytes.utf8_chunks() {
         let mut rest = chunk.valid();
-        while let Some((at, c)) = rest.char_indices().find(|(_, c)| misleads(*c) && *c != '\t' && *c != '\n') {
+        while let Some((at, c)) = rest
+            .char_indices()
+            .find(|(_, c)| misleads(*c) && *c != '\t' && *c != '\n')
+        {
             let (before, after) = rest.split_at_checked(at).unwrap_or((rest, ""));
             out.write_all(before.as_bytes())?;
             write!(out, "{}", c.escape_default())?;

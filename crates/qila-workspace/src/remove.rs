@@ -15,7 +15,9 @@ const AGAIN: u32 = 3;
 
 /// Why something remains.
 #[derive(Debug, thiserror::Error)]
-#[error("{left} entries could not be removed, the first: remove it by hand (an immutable file: `chattr -i`; a mount: `umount`)")]
+#[error(
+    "{left} entries could not be removed, the first: remove it by hand (an immutable file: `chattr -i`; a mount: `umount`)"
+)]
 pub struct RemoveError {
     /// How many entries remain for a reason of their own.
     pub left: u64,
@@ -76,7 +78,10 @@ impl Sweep {
         let mut spine = Spine::new(name, fd, left).at("reading", path)?;
         while spine.depth() > 0 {
             while let Some((here, name)) = spine.next() {
-                match self.plain(here, &name).and_then(|is_dir| is_dir.then(|| enter(here, &name)).transpose()) {
+                match self
+                    .plain(here, &name)
+                    .and_then(|is_dir| is_dir.then(|| enter(here, &name)).transpose())
+                {
                     Ok(None) => {}
                     Ok(Some((fd, left))) => spine.push(&name, fd, left).at("entering", Path::new(&name))?,
                     Err(e) => self.note(At::new("removing", Path::new(&name), e)),

@@ -47,11 +47,17 @@ pub const RISKS: &[Risk] = &[
     risk(Rule::Within(".git", "hooks"), "Git runs its hooks"),
     risk(Rule::Named(".git", "config"), GIT_CONFIG),
     risk(Rule::Named(".git", "config.worktree"), GIT_CONFIG),
-    risk(Rule::Named(".git", "attributes"), "Git runs filters that attributes select"),
+    risk(
+        Rule::Named(".git", "attributes"),
+        "Git runs filters that attributes select",
+    ),
     risk(Rule::Named(".git", "alternates"), GIT_OTHER),
     risk(Rule::Named(".git", "commondir"), GIT_OTHER),
     risk(Rule::Named(".git", "gitdir"), GIT_OTHER),
-    risk(Rule::Name(".gitmodules"), "Git fetches from, and runs update commands of, the submodules it names"),
+    risk(
+        Rule::Name(".gitmodules"),
+        "Git fetches from, and runs update commands of, the submodules it names",
+    ),
     risk(Rule::Name(".gitconfig"), GIT_CONFIG),
     risk(Rule::Name(".envrc"), SHELL),
     risk(Rule::Name(".rvmrc"), SHELL),
@@ -169,7 +175,11 @@ mod tests {
     fn node(target: Option<&str>) -> Node {
         let zero = Time { sec: 0, nsec: 0 };
         Node {
-            kind: if target.is_some() { NodeKind::Symlink } else { NodeKind::File },
+            kind: if target.is_some() {
+                NodeKind::Symlink
+            } else {
+                NodeKind::File
+            },
             size: 0,
             mode: 0o644,
             target: target.map(Into::into),
@@ -206,7 +216,11 @@ mod tests {
             ("Makefile", false),
             ("lib/site-packages/x.pth", true),
         ] {
-            assert_eq!(risk_of(Path::new(path), None, Some(&node(None))).is_some(), risky, "{path}");
+            assert_eq!(
+                risk_of(Path::new(path), None, Some(&node(None))).is_some(),
+                risky,
+                "{path}"
+            );
         }
     }
 
@@ -220,7 +234,11 @@ mod tests {
             ("a", "x/../../y", true),
             ("d/e/a", "./../x//y", false),
         ] {
-            assert_eq!(risk_of(Path::new(path), None, Some(&node(Some(target)))).is_some(), risky, "{path} -> {target}");
+            assert_eq!(
+                risk_of(Path::new(path), None, Some(&node(Some(target)))).is_some(),
+                risky,
+                "{path} -> {target}"
+            );
         }
     }
 }

@@ -2,7 +2,10 @@
 use crate::apply::{self, Applied, ApplyError, ApplyOptions, Recovered};
 use crate::error::Context;
 use crate::state::StateError;
-use crate::{At, Baseline, BaselineError, Changes, Layer, LayerState, Limits, Progress, Removed, RemoveError, WalkError};
+use crate::{
+    At, Baseline, BaselineError, Changes, Layer, LayerState, Limits, Progress, RemoveError, Removed,
+    WalkError,
+};
 use crate::{os, remove_tree};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::Mode;
@@ -53,7 +56,10 @@ impl RunLayer {
     /// The agent sees the upper directory's permission bits as those of its workspace, so they are copied.
     pub fn prepare(run: impl AsFd, workspace: impl AsFd) -> Result<(), RunError> {
         let (run, workspace) = (run.as_fd(), workspace.as_fd());
-        let mode = rustix::fs::fstat(workspace).at("reading", Path::new("workspace"))?.st_mode & os::PERMISSIONS;
+        let mode = rustix::fs::fstat(workspace)
+            .at("reading", Path::new("workspace"))?
+            .st_mode
+            & os::PERMISSIONS;
         for (name, mode) in [(LAYER, 0o700), (UPPER, mode), (WORK, 0o700)] {
             match rustix::fs::mkdirat(run, name, Mode::RWXU) {
                 Ok(()) | Err(Errno::EXIST) => {}
@@ -122,7 +128,9 @@ impl RunLayer {
     /// Removes the layer. A discard that was cut off may be repeated.
     pub fn discard(run: impl AsFd) -> Result<Removed, RunError> {
         let run = os::open_dir(run.as_fd(), Path::new(".")).at("opening", Path::new("."))?;
-        let there = os::stat_if_there(run.as_fd(), OsStr::new(LAYER)).at("reading", Path::new(LAYER))?.is_some();
+        let there = os::stat_if_there(run.as_fd(), OsStr::new(LAYER))
+            .at("reading", Path::new(LAYER))?
+            .is_some();
         let mut state = LayerState::read(&run)?;
         match (there, state.progress) {
             (false, Progress::Discarded) => return Err(RunError::Discarded),

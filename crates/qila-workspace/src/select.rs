@@ -12,7 +12,10 @@ pub(crate) fn select(changes: &[Change], paths: &[PathBuf]) -> (Vec<Change>, Vec
     let mut unknown = Vec::new();
     for (path, given) in wanted.iter().zip(paths) {
         let before = keep.len();
-        let hits = changes.iter().filter(|c| c.path.starts_with(path)).map(|c| c.path.as_path());
+        let hits = changes
+            .iter()
+            .filter(|c| c.path.starts_with(path))
+            .map(|c| c.path.as_path());
         keep.extend(hits);
         if keep.len() == before && !changes.iter().any(|c| c.path.starts_with(path)) {
             unknown.push(given.clone());
@@ -21,7 +24,9 @@ pub(crate) fn select(changes: &[Change], paths: &[PathBuf]) -> (Vec<Change>, Vec
     let needed: BTreeSet<&Path> = keep.iter().flat_map(|p| p.ancestors()).collect();
     let chosen = changes
         .iter()
-        .filter(|c| keep.contains(c.path.as_path()) || (needed.contains(c.path.as_path()) && makes_directory(c)))
+        .filter(|c| {
+            keep.contains(c.path.as_path()) || (needed.contains(c.path.as_path()) && makes_directory(c))
+        })
         .cloned()
         .collect();
     (chosen, unknown)
@@ -39,5 +44,7 @@ fn makes_directory(change: &Change) -> bool {
 
 /// Without `.` components and trailing slashes. `..` stays, and so matches nothing.
 fn normal(path: &Path) -> PathBuf {
-    path.components().filter(|c| !matches!(c, Component::CurDir)).collect()
+    path.components()
+        .filter(|c| !matches!(c, Component::CurDir))
+        .collect()
 }

@@ -29,7 +29,9 @@ pub enum StateError {
         source: std::io::Error,
     },
     /// It is not what Qila wrote.
-    #[error("`{file}` in the run's directory is damaged; look at the layer by hand, or `qila discard` the run")]
+    #[error(
+        "`{file}` in the run's directory is damaged; look at the layer by hand, or `qila discard` the run"
+    )]
     Damaged {
         /// The file.
         file: &'static str,
@@ -71,15 +73,23 @@ pub(crate) fn write<T: Serialize>(
 }
 
 /// Reads a state file, if it is there.
-pub(crate) fn read<T: DeserializeOwned>(run: BorrowedFd<'_>, file: &'static str) -> Result<Option<T>, StateError> {
+pub(crate) fn read<T: DeserializeOwned>(
+    run: BorrowedFd<'_>,
+    file: &'static str,
+) -> Result<Option<T>, StateError> {
     let fd = match os::open(run, Path::new(file), OFlags::RDONLY, 0) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(None),
         Err(e) => return Err(At::new("opening", Path::new(file), e).into()),
     };
     let mut text = Vec::new();
-    File::from(fd).take(LONGEST).read_to_end(&mut text).map_err(|source| StateError::Write { file, source })?;
-    serde_json::from_slice(&text).map(Some).map_err(|source| StateError::Damaged { file, source })
+    File::from(fd)
+        .take(LONGEST)
+        .read_to_end(&mut text)
+        .map_err(|source| StateError::Write { file, source })?;
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|source| StateError::Damaged { file, source })
 }
 
 /// Removes a file that may not be there.

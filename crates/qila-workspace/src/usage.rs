@@ -89,7 +89,10 @@ impl Counter {
                 continue;
             }
             self.usage.inodes += 1;
-            self.usage.bytes = self.usage.bytes.saturating_add(stat.stx_blocks.saturating_mul(512));
+            self.usage.bytes = self
+                .usage
+                .bytes
+                .saturating_add(stat.stx_blocks.saturating_mul(512));
             if self.usage.bytes > self.limit {
                 self.usage.exceeded = true;
                 return Ok(Vec::new());

@@ -3,7 +3,9 @@
 //! What counts is the merged view the agent had: whiteouts (character device 0:0, or an empty file with
 //! `user.overlay.whiteout`) remove, an opaque directory hides all that lies below it, everything else replaces.
 use crate::error::Context;
-use crate::{Change, ChangeKind, Changes, Limits, Node, NodeKind, SkipReason, Skipped, WalkError, content, os, risk_of};
+use crate::{
+    Change, ChangeKind, Changes, Limits, Node, NodeKind, SkipReason, Skipped, WalkError, content, os, risk_of,
+};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
@@ -121,7 +123,11 @@ impl<'a> Walker<'a> {
             Err(e) => return Err(Errno::into_walk(e, &path)),
         };
         self.refuse_foreign(fd.as_fd(), &path)?;
-        let has = |name| os::attribute(fd.as_fd(), name).at("reading the attributes of", &path).map(|v| v.is_some());
+        let has = |name| {
+            os::attribute(fd.as_fd(), name)
+                .at("reading the attributes of", &path)
+                .map(|v| v.is_some())
+        };
         if node.size == 0 && has(WHITEOUT)? {
             return self.whiteout(pair, name, &path, below.is_some());
         }
@@ -170,7 +176,9 @@ impl<'a> Walker<'a> {
         };
         match &lower {
             None => {
-                let copied_up = os::attribute(upper.as_fd(), ORIGIN).at("reading the attributes of", &path)?.is_some();
+                let copied_up = os::attribute(upper.as_fd(), ORIGIN)
+                    .at("reading the attributes of", &path)?
+                    .is_some();
                 self.replaced(pair, name, path.clone(), below, node, copied_up)?;
             }
             Some(_) if below.as_ref().is_some_and(|old| old.mode != node.mode) => {
@@ -219,7 +227,13 @@ impl<'a> Walker<'a> {
     }
 
     /// Records that an entry of the workspace, and all beneath it, was removed.
-    fn gone(&mut self, dir: BorrowedFd<'_>, name: &OsStr, path: &Path, depth: usize) -> Result<(), WalkError> {
+    fn gone(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &OsStr,
+        path: &Path,
+        depth: usize,
+    ) -> Result<(), WalkError> {
         let Some(node) = os::node_if_there(dir, name).at("reading", path)? else {
             return Ok(());
         };
@@ -230,7 +244,13 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    fn content_gone(&mut self, dir: BorrowedFd<'_>, name: &OsStr, path: &Path, depth: usize) -> Result<(), WalkError> {
+    fn content_gone(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &OsStr,
+        path: &Path,
+        depth: usize,
+    ) -> Result<(), WalkError> {
         if depth >= self.limits.depth {
             return Err(WalkError::TooDeep {
                 path: path.to_owned(),
@@ -259,7 +279,10 @@ impl<'a> Walker<'a> {
     /// this directory is not what it claims to be.
     fn refuse_foreign(&self, fd: BorrowedFd<'_>, path: &Path) -> Result<(), WalkError> {
         for attribute in FOREIGN {
-            if os::attribute(fd, attribute).at("reading the attributes of", path)?.is_some() {
+            if os::attribute(fd, attribute)
+                .at("reading the attributes of", path)?
+                .is_some()
+            {
                 return Err(WalkError::Forged {
                     path: path.to_owned(),
                     attribute,
@@ -269,7 +292,14 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    fn push(&mut self, path: PathBuf, kind: ChangeKind, before: Option<Node>, after: Option<Node>, copied_up: bool) {
+    fn push(
+        &mut self,
+        path: PathBuf,
+        kind: ChangeKind,
+        before: Option<Node>,
+        after: Option<Node>,
+        copied_up: bool,
+    ) {
         let risk = risk_of(&path, before.as_ref(), after.as_ref());
         self.out.entries.push(Change {
             path,
@@ -301,7 +331,13 @@ fn is_device_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-fn same_content(new: &OwnedFd, dir: BorrowedFd<'_>, name: &OsStr, node: &Node, old: &Node) -> Result<bool, Errno> {
+fn same_content(
+    new: &OwnedFd,
+    dir: BorrowedFd<'_>,
+    name: &OsStr,
+    node: &Node,
+    old: &Node,
+) -> Result<bool, Errno> {
     if node.size != old.size {
         return Ok(false);
     }

@@ -20,7 +20,9 @@ pub(super) fn perform(root: BorrowedFd<'_>, staging: BorrowedFd<'_>, op: &Op) ->
     let path = op.path();
     let (dir, name) = match os::open_parent(root, path) {
         Ok(found) => found,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(conflict(path, ConflictReason::Removed)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+            return Err(conflict(path, ConflictReason::Removed));
+        }
         Err(e) => return Err(At::new("opening the directory of", path, e).into()),
     };
     let dir = dir.as_fd();
@@ -39,9 +41,8 @@ pub(super) fn perform(root: BorrowedFd<'_>, staging: BorrowedFd<'_>, op: &Op) ->
             rename_new(dir, name, staging, OsStr::new(&held)).map_err(|e| lost(path, "taking away", e))?;
             check(staging, &held, old, path)
         }
-        Op::Rmdir { .. } => {
-            rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR).map_err(|e| lost(path, "removing directory", e))
-        }
+        Op::Rmdir { .. } => rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)
+            .map_err(|e| lost(path, "removing directory", e)),
         Op::Mode { to, ino, .. } => {
             let node = Node::of(&os::stat(dir, name).map_err(|e| lost(path, "reading", e))?);
             if ino.is_some_and(|ino| ino != node.id.ino) {
@@ -67,7 +68,12 @@ fn replace(staging: BorrowedFd<'_>, slot: usize, dir: BorrowedFd<'_>, name: &OsS
     }
 }
 
-pub(super) fn place(staging: BorrowedFd<'_>, slot: &str, dir: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+pub(super) fn place(
+    staging: BorrowedFd<'_>,
+    slot: &str,
+    dir: BorrowedFd<'_>,
+    name: &OsStr,
+) -> Result<(), Errno> {
     rename_new(staging, OsStr::new(slot), dir, name)
 }
 
@@ -94,7 +100,11 @@ pub(super) fn unsupported(e: Errno) -> bool {
 
 fn check(staging: BorrowedFd<'_>, held: &str, old: &Seal, path: &Path) -> Result<(), Broken> {
     let node = Node::of(&os::stat(staging, OsStr::new(held)).at("checking", path)?);
-    if old.fits(&node) { Ok(()) } else { Err(conflict(path, ConflictReason::Changed)) }
+    if old.fits(&node) {
+        Ok(())
+    } else {
+        Err(conflict(path, ConflictReason::Changed))
+    }
 }
 
 fn conflict(path: &Path, reason: ConflictReason) -> Broken {

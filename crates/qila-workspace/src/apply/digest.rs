@@ -19,7 +19,12 @@ pub(super) fn of(changes: &[Change], staged: &[Staged]) -> String {
         hash.update(mode);
         match (&change.after, &staged.hash) {
             (_, Some(content)) => hash.update(content),
-            (Some(Node { target: Some(target), .. }), None) => sized(&mut hash, target.as_bytes()),
+            (
+                Some(Node {
+                    target: Some(target), ..
+                }),
+                None,
+            ) => sized(&mut hash, target.as_bytes()),
             _ => {}
         }
     }

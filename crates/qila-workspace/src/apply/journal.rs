@@ -25,7 +25,9 @@ impl From<Raw> for String {
 impl TryFrom<String> for Raw {
     type Error = &'static str;
     fn try_from(text: String) -> Result<Raw, &'static str> {
-        from_hex(&text).map(|bytes| Raw(OsString::from_vec(bytes).into())).ok_or("not a path in hexadecimal")
+        from_hex(&text)
+            .map(|bytes| Raw(OsString::from_vec(bytes).into()))
+            .ok_or("not a path in hexadecimal")
     }
 }
 
@@ -51,7 +53,11 @@ impl Seal {
     /// Whether it is this entry, unchanged. A directory's time moves with what is put in it: there the inode decides.
     pub(super) fn fits(&self, node: &Node) -> bool {
         let other = Seal::of(node);
-        if self.is_dir { self.ino == other.ino && other.is_dir } else { *self == other }
+        if self.is_dir {
+            self.ino == other.ino && other.is_dir
+        } else {
+            *self == other
+        }
     }
 }
 
@@ -83,7 +89,9 @@ pub(super) enum Op {
 impl Op {
     pub(super) fn path(&self) -> &Path {
         match self {
-            Op::Put { path, .. } | Op::Take { path, .. } | Op::Rmdir { path, .. } | Op::Mode { path, .. } => &path.0,
+            Op::Put { path, .. } | Op::Take { path, .. } | Op::Rmdir { path, .. } | Op::Mode { path, .. } => {
+                &path.0
+            }
         }
     }
 }

@@ -18,14 +18,14 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+use crate::WalkError;
 use crate::conflict::conflicts;
 use crate::error::Context;
 use crate::select::{is_named, select};
 use crate::state::StateError;
-use crate::WalkError;
 use crate::{
-    At, Baseline, BaselineError, Change, Changes, Conflict, LayerState, Progress, RemoveError, RunLayer, Skipped, os,
-    quote_path,
+    At, Baseline, BaselineError, Change, Changes, Conflict, LayerState, Progress, RemoveError, RunLayer,
+    Skipped, os, quote_path,
 };
 use journal::Journal;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -90,10 +90,14 @@ pub enum ApplyError {
     #[error("another apply is at work on this run or workspace; try again when it has ended")]
     Busy,
     /// It is not known what the workspace looked like at launch.
-    #[error("the state of the workspace at launch was not recorded, so conflicts cannot be found; compare with `qila diff` and apply with `--overwrite`")]
+    #[error(
+        "the state of the workspace at launch was not recorded, so conflicts cannot be found; compare with `qila diff` and apply with `--overwrite`"
+    )]
     NoBaseline,
     /// The workspace directory is another one than at launch.
-    #[error("the workspace was replaced by another directory since the run; put it back, or copy what you need from `qila diff`")]
+    #[error(
+        "the workspace was replaced by another directory since the run; put it back, or copy what you need from `qila diff`"
+    )]
     WorkspaceReplaced,
     /// Paths changed on both sides.
     #[error("{} changed on the host too; nothing was applied. Apply other paths by naming them, or all with `--overwrite`:{}", count(.0.len()), list(.0.iter().map(|c| (c.path.as_path(), c.reason_text()))))]
@@ -114,7 +118,9 @@ pub enum ApplyError {
     #[error("the apply failed and was undone; nothing was changed")]
     Failed(#[source] At),
     /// A step failed, and so did undoing it.
-    #[error("the apply failed and could not be wholly undone; the journal is kept. Mend the cause, then run `qila apply` again to finish undoing")]
+    #[error(
+        "the apply failed and could not be wholly undone; the journal is kept. Mend the cause, then run `qila apply` again to finish undoing"
+    )]
     Stuck(#[source] At),
     /// An earlier apply had been cut off, and some paths changed on the host since.
     #[error("an earlier apply was cut off; undoing it left {} as changed on the host since. Their former versions are in {}", count(.0.kept.len()), .0.saved_in.as_deref().unwrap_or("the workspace"))]
@@ -136,12 +142,19 @@ pub enum ApplyError {
 const LISTED: usize = 20;
 
 fn count(n: usize) -> String {
-    if n == 1 { "1 path".into() } else { format!("{n} paths") }
+    if n == 1 {
+        "1 path".into()
+    } else {
+        format!("{n} paths")
+    }
 }
 
 fn list<'a>(items: impl ExactSizeIterator<Item = (&'a Path, &'a str)>) -> String {
     let more = items.len().saturating_sub(LISTED);
-    let mut text: String = items.take(LISTED).map(|(p, why)| format!("\n  {}: {why}", quote_path(p))).collect();
+    let mut text: String = items
+        .take(LISTED)
+        .map(|(p, why)| format!("\n  {}: {why}", quote_path(p)))
+        .collect();
     if more > 0 {
         text.push_str(&format!("\n  and {more} more"));
     }
@@ -151,7 +164,9 @@ fn list<'a>(items: impl ExactSizeIterator<Item = (&'a Path, &'a str)>) -> String
 /// Whether a path was applied before.
 pub(crate) fn is_done(state: &LayerState, path: &Path) -> bool {
     use std::os::unix::ffi::OsStrExt;
-    state.done.contains(&crate::change::to_hex(path.as_os_str().as_bytes()))
+    state
+        .done
+        .contains(&crate::change::to_hex(path.as_os_str().as_bytes()))
 }
 
 /// Held while the run and the workspace are worked on.
@@ -181,7 +196,11 @@ pub(crate) fn recover_alone(run: &RunLayer) -> Result<Option<Recovered>, ApplyEr
     recover::recover(run.run.as_fd(), run.layer.lower())
 }
 
-pub(crate) fn apply(run: &RunLayer, options: &ApplyOptions, steps: &mut dyn Steps) -> Result<Applied, ApplyError> {
+pub(crate) fn apply(
+    run: &RunLayer,
+    options: &ApplyOptions,
+    steps: &mut dyn Steps,
+) -> Result<Applied, ApplyError> {
     let _locks = lock(run)?;
     let recovered = recover::recover(run.run.as_fd(), run.layer.lower())?;
     if let Some(recovered) = recovered.as_ref().filter(|r| !r.kept.is_empty()) {
@@ -360,8 +379,14 @@ fn work(
     let digest = digest::of(chosen, &staged);
     state.applies = journal.number;
     state.digests.push(digest.clone());
-    state.progress = if left == 0 { Progress::Applied } else { Progress::Partial };
-    state.done.extend(chosen.iter().map(|c| journal::Raw(c.path.clone()).into()));
+    state.progress = if left == 0 {
+        Progress::Applied
+    } else {
+        Progress::Partial
+    };
+    state
+        .done
+        .extend(chosen.iter().map(|c| journal::Raw(c.path.clone()).into()));
     state.write(here)?;
     Ok((staged.iter().map(|s| s.bytes).sum(), digest))
 }

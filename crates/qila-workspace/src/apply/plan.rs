@@ -61,7 +61,11 @@ pub(super) fn operations(changes: &[Change], staged: &[Staged]) -> Vec<Op> {
                         old: Seal::of(old),
                     }
                 };
-                if clearing.is_some() { clear.push(op) } else { take.push(op) }
+                if clearing.is_some() {
+                    clear.push(op)
+                } else {
+                    take.push(op)
+                }
             }
             (None, None) => {}
         }

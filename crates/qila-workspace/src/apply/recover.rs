@@ -105,7 +105,9 @@ fn undo_put(
     }
     let target = node(dir, name)?;
     let intact = match &target {
-        Some(node) if new.is_dir => new.fits(node) && os::is_empty(os::open_dir(dir, Path::new(name))?.as_fd())?,
+        Some(node) if new.is_dir => {
+            new.fits(node) && os::is_empty(os::open_dir(dir, Path::new(name))?.as_fd())?
+        }
         Some(node) => new.fits(node),
         None if old.is_none() => return Ok(Undone::NotNeeded),
         None => false,
@@ -129,7 +131,12 @@ fn undo_put(
     Ok(Undone::Yes)
 }
 
-fn undo_take(staging: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &OsStr, slot: usize) -> Result<Undone, Errno> {
+fn undo_take(
+    staging: BorrowedFd<'_>,
+    dir: BorrowedFd<'_>,
+    name: &OsStr,
+    slot: usize,
+) -> Result<Undone, Errno> {
     match place(staging, &former(slot), dir, name) {
         Ok(()) => Ok(Undone::Yes),
         Err(Errno::NOENT) => Ok(Undone::NotNeeded),
@@ -146,9 +153,17 @@ fn undo_rmdir(dir: BorrowedFd<'_>, name: &OsStr, mode: u32) -> Result<Undone, Er
     }
 }
 
-fn undo_mode(dir: BorrowedFd<'_>, name: &OsStr, from: u32, to: u32, ino: Option<u64>) -> Result<Undone, Errno> {
+fn undo_mode(
+    dir: BorrowedFd<'_>,
+    name: &OsStr,
+    from: u32,
+    to: u32,
+    ino: Option<u64>,
+) -> Result<Undone, Errno> {
     match node(dir, name)? {
-        Some(n) if n.mode == to && ino.is_none_or(|ino| ino == n.id.ino) => os::set_mode(dir, name, from).map(|()| Undone::Yes),
+        Some(n) if n.mode == to && ino.is_none_or(|ino| ino == n.id.ino) => {
+            os::set_mode(dir, name, from).map(|()| Undone::Yes)
+        }
         _ => Ok(Undone::NotNeeded),
     }
 }

@@ -40,7 +40,8 @@ pub(super) fn fill(
     for (slot, change) in changes.iter().enumerate() {
         let staged = match &change.after {
             Some(node) if change.kind != ChangeKind::ModeChanged => {
-                let staged = one(upper, staging, &change.path, node, &fresh(slot), each).at("staging", &change.path)?;
+                let staged = one(upper, staging, &change.path, node, &fresh(slot), each)
+                    .at("staging", &change.path)?;
                 steps.reached("entry staged")?;
                 staged
             }
@@ -95,7 +96,12 @@ fn file(
     if (now.id, now.size) != (node.id, node.size) {
         return Err(Errno::STALE);
     }
-    let to = os::open(staging, Path::new(slot), OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, 0o600)?;
+    let to = os::open(
+        staging,
+        Path::new(slot),
+        OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL,
+        0o600,
+    )?;
     let hash = content::copy(from.as_fd(), to.as_fd(), node.size)?;
     rustix::fs::fchmod(&to, Mode::from_raw_mode(node.mode & os::PERMISSIONS))?;
     if durable {

@@ -103,7 +103,13 @@ impl Drop for Bed {
 }
 
 fn fd(path: &Path) -> OwnedFd {
-    rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    rustix::fs::openat(
+        CWD,
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .unwrap()
 }
 
 /// Halts at the n-th step.
@@ -136,7 +142,9 @@ fn finished() -> (BTreeMap<PathBuf, String>, usize) {
 }
 
 fn relative(bed: &Bed, tree: BTreeMap<PathBuf, String>) -> BTreeMap<PathBuf, String> {
-    tree.into_iter().map(|(p, v)| (p.strip_prefix(&bed.work).unwrap().to_owned(), v)).collect()
+    tree.into_iter()
+        .map(|(p, v)| (p.strip_prefix(&bed.work).unwrap().to_owned(), v))
+        .collect()
 }
 
 #[test]
@@ -155,7 +163,10 @@ fn all_kinds_of_changes_are_applied() {
     assert!(has("executable").unwrap().starts_with("100755"));
     assert!(has("mode").unwrap().starts_with("40500"));
     assert!(has("mode/added").is_some());
-    assert!(!tree.keys().any(|p| p.to_string_lossy().contains("qila")), "no staging directory is left");
+    assert!(
+        !tree.keys().any(|p| p.to_string_lossy().contains("qila")),
+        "no staging directory is left"
+    );
 }
 
 #[test]
@@ -169,7 +180,12 @@ fn an_error_after_any_step_changes_nothing_and_a_retry_works() {
         assert!(matches!(error, ApplyError::NoSpace(_)), "step {n}: {error}");
         assert_eq!(bed.tree(), before, "step {n}");
         assert!(!is_unfinished(fd(&bed.run).as_fd()).unwrap());
-        bed.open().apply(&ApplyOptions { overwrite: true, ..Default::default() }).unwrap();
+        bed.open()
+            .apply(&ApplyOptions {
+                overwrite: true,
+                ..Default::default()
+            })
+            .unwrap();
         assert_eq!(relative(&bed, bed.tree()), expected, "step {n}");
     }
 }
@@ -181,12 +197,23 @@ fn a_crash_after_any_step_is_undone_by_the_next_call() {
         let bed = Bed::new();
         let before = bed.tree();
         apply(&bed.open(), &ApplyOptions::default(), &mut halt(n, true)).unwrap_err();
-        assert!(matches!(RunLayer::discard(fd(&bed.run)), Err(crate::RunError::Unfinished)), "step {n}");
+        assert!(
+            matches!(RunLayer::discard(fd(&bed.run)), Err(crate::RunError::Unfinished)),
+            "step {n}"
+        );
         let recovered = bed.open().recover().unwrap().unwrap();
         assert!(recovered.kept.is_empty() && !recovered.was_complete);
         assert_eq!(bed.tree(), before, "step {n}");
-        assert!(bed.open().recover().unwrap().is_none(), "recovering twice is harmless");
-        bed.open().apply(&ApplyOptions { overwrite: true, ..Default::default() }).unwrap();
+        assert!(
+            bed.open().recover().unwrap().is_none(),
+            "recovering twice is harmless"
+        );
+        bed.open()
+            .apply(&ApplyOptions {
+                overwrite: true,
+                ..Default::default()
+            })
+            .unwrap();
         assert_eq!(relative(&bed, bed.tree()), expected, "step {n}");
     }
 }
@@ -202,7 +229,10 @@ fn a_crash_past_the_commit_point_is_only_tidied_up() {
     let after = run.recover().unwrap().unwrap();
     assert!(after.was_complete && after.undone == 0);
     assert_eq!(relative(&bed, bed.tree()), finished().0);
-    assert!(matches!(run.apply(&ApplyOptions::default()), Err(ApplyError::AlreadyApplied)));
+    assert!(matches!(
+        run.apply(&ApplyOptions::default()),
+        Err(ApplyError::AlreadyApplied)
+    ));
 }
 
 #[test]
@@ -229,12 +259,21 @@ fn what_the_host_changed_after_a_crash_is_kept_and_the_former_version_saved() {
     fs::write(bed.work.join("changed"), "edited on the host meanwhile\n").unwrap();
     let recovered = bed.open().recover().unwrap().unwrap();
     assert_eq!(recovered.kept, [PathBuf::from("changed")]);
-    assert_eq!(fs::read_to_string(bed.work.join("changed")).unwrap(), "edited on the host meanwhile\n");
+    assert_eq!(
+        fs::read_to_string(bed.work.join("changed")).unwrap(),
+        "edited on the host meanwhile\n"
+    );
     let saved = bed.work.join(recovered.saved_in.unwrap());
-    let olds: Vec<String> =
-        fs::read_dir(saved).unwrap().filter_map(|e| fs::read_to_string(e.unwrap().path()).ok()).collect();
+    let olds: Vec<String> = fs::read_dir(saved)
+        .unwrap()
+        .filter_map(|e| fs::read_to_string(e.unwrap().path()).ok())
+        .collect();
     assert!(olds.contains(&"old\n".to_owned()), "{olds:?}");
-    assert_eq!(fs::read_to_string(bed.work.join("removed")).unwrap(), "bye\n", "the rest is undone");
+    assert_eq!(
+        fs::read_to_string(bed.work.join("removed")).unwrap(),
+        "bye\n",
+        "the rest is undone"
+    );
 }
 
 /// Changes a file of the workspace in the moment between the check and the rename.
@@ -251,13 +290,72 @@ impl Steps for Meddle<'_> {
 
 #[test]
 fn a_host_change_between_check_and_rename_is_a_conflict_and_survives() {
-    for name in ["changed", "removed", "gone/added-meanwhile", "new", "becomes-file/added-meanwhile"] {
+    for name in [
+        "changed",
+        "removed",
+        "gone/added-meanwhile",
+        "new",
+        "becomes-file/added-meanwhile",
+    ] {
         let bed = Bed::new();
         let mut before = bed.tree();
         let path = bed.work.join(name);
-        let error = apply(&bed.open(), &ApplyOptions::default(), &mut Meddle(&bed.work, name)).unwrap_err();
+        let error = apply(
+            &bed.open(),
+            &ApplyOptions::default(),
+            &mut Meddle(&bed.work, name),
+        )
+        .unwrap_err();
         assert!(matches!(error, ApplyError::Conflicts(_)), "{name}: {error}");
         before.insert(path.clone(), "100644 quicker\n".into());
         assert_eq!(bed.tree(), before, "{name}");
+    }
+}
+
+/// Puts a symbolic link to a place outside where a directory was, in the moment before the operations.
+struct Swap<'a>(&'a Path, &'a Path, &'static str);
+
+impl Steps for Swap<'_> {
+    fn reached(&mut self, step: &'static str) -> Result<(), Halt> {
+        if step == "journal written" {
+            fs::rename(self.0.join(self.2), self.0.join("aside")).unwrap();
+            symlink(self.1, self.0.join(self.2)).unwrap();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_directory_swapped_for_a_link_while_applying_leads_nowhere() {
+    for name in ["mode", "gone", "becomes-file", "locked"] {
+        let bed = Bed::new();
+        let outside = bed._dir.path().join("run/outside");
+        fs::create_dir_all(outside.join("deep")).unwrap();
+        for file in ["b", "inner", "added"] {
+            fs::write(outside.join(file), "canary").unwrap();
+        }
+        let error = apply(
+            &bed.open(),
+            &ApplyOptions::default(),
+            &mut Swap(&bed.work, &outside, name),
+        )
+        .unwrap_err();
+        assert!(
+            matches!(error, ApplyError::Conflicts(_) | ApplyError::Failed(_)),
+            "{name}: {error}"
+        );
+        for file in ["b", "inner", "added"] {
+            assert_eq!(
+                fs::read_to_string(outside.join(file)).unwrap(),
+                "canary",
+                "{name}"
+            );
+        }
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 4, "{name}");
+        assert_eq!(
+            fs::read_to_string(bed.work.join("changed")).unwrap(),
+            "old\n",
+            "{name}: undone"
+        );
     }
 }

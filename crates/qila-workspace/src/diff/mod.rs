@@ -63,7 +63,12 @@ pub struct Stat {
 }
 
 /// Writes the unified diff.
-pub fn write_diff(layer: &Layer, changes: &Changes, style: Style, out: &mut dyn Write) -> Result<Stat, DiffError> {
+pub fn write_diff(
+    layer: &Layer,
+    changes: &Changes,
+    style: Style,
+    out: &mut dyn Write,
+) -> Result<Stat, DiffError> {
     let mut pen = Pen {
         out,
         style,
@@ -81,10 +86,17 @@ pub fn write_diff(layer: &Layer, changes: &Changes, style: Style, out: &mut dyn 
     }
     for skipped in &changes.skipped {
         stat.skipped += 1;
-        pen.note(&format!("{} is not applied: {}", crate::quote_path(&skipped.path), skipped.reason.as_str()))?;
+        pen.note(&format!(
+            "{} is not applied: {}",
+            crate::quote_path(&skipped.path),
+            skipped.reason.as_str()
+        ))?;
     }
     if stat.not_shown > 0 {
-        pen.note(&format!("{} more files differ; name paths to see them", stat.not_shown))?;
+        pen.note(&format!(
+            "{} more files differ; name paths to see them",
+            stat.not_shown
+        ))?;
     }
     Ok(stat)
 }
@@ -98,7 +110,14 @@ fn one(layer: &Layer, change: &Change, pen: &mut Pen<'_>, stat: &mut Stat) -> Re
         part(layer, &change.path, change.before.as_ref(), None, pen, stat)?;
         return part(layer, &change.path, None, change.after.as_ref(), pen, stat);
     }
-    part(layer, &change.path, change.before.as_ref(), change.after.as_ref(), pen, stat)
+    part(
+        layer,
+        &change.path,
+        change.before.as_ref(),
+        change.after.as_ref(),
+        pen,
+        stat,
+    )
 }
 
 fn part(
@@ -131,7 +150,8 @@ fn part(
     }
     let old = Side::load(layer.lower(), path, before, layer.limits())?;
     let new = Side::load(layer.upper(), path, after, layer.limits())?;
-    let [from, to] = [(&old, &a), (&new, &b)].map(|(s, n)| if s.is_absent() { "/dev/null" } else { n.as_str() });
+    let [from, to] =
+        [(&old, &a), (&new, &b)].map(|(s, n)| if s.is_absent() { "/dev/null" } else { n.as_str() });
     match (old.text(), new.text()) {
         (Some(x), Some(y)) if x == y => {}
         (Some(x), Some(y)) => {
@@ -168,7 +188,11 @@ struct Pen<'a> {
 
 impl Pen<'_> {
     fn colored(&mut self, color: &str, bytes: &[u8], escape: bool) -> io::Result<()> {
-        let (on, off) = if self.style.color && !color.is_empty() { (color, "\x1b[m") } else { ("", "") };
+        let (on, off) = if self.style.color && !color.is_empty() {
+            (color, "\x1b[m")
+        } else {
+            ("", "")
+        };
         let (body, newline) = match bytes.strip_suffix(b"\n") {
             Some(body) => (body, "\n"),
             None => (bytes, ""),

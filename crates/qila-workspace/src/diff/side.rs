@@ -29,9 +29,12 @@ impl Side {
             return Ok(Side::Absent);
         };
         match node.kind {
-            NodeKind::Symlink => {
-                Ok(Side::Text(node.target.as_ref().map(|t| t.as_bytes().to_vec()).unwrap_or_default()))
-            }
+            NodeKind::Symlink => Ok(Side::Text(
+                node.target
+                    .as_ref()
+                    .map(|t| t.as_bytes().to_vec())
+                    .unwrap_or_default(),
+            )),
             NodeKind::File if node.size > limits.diff_file => Ok(Side::Large),
             NodeKind::File => Side::file(root, path, limits),
             NodeKind::Directory | NodeKind::Special => Ok(Side::Binary),
@@ -45,11 +48,13 @@ impl Side {
             Err(Errno::ACCESS | Errno::PERM) => return Ok(Side::Unreadable),
             Err(e) => return Err(At::new("opening", path, e)),
         };
-        Ok(match content::read_small(fd.as_fd(), limits.diff_file).at("reading", path)? {
-            None => Side::Large,
-            Some(bytes) if bytes.iter().take(SNIFF).any(|b| *b == 0) => Side::Binary,
-            Some(bytes) => Side::Text(bytes),
-        })
+        Ok(
+            match content::read_small(fd.as_fd(), limits.diff_file).at("reading", path)? {
+                None => Side::Large,
+                Some(bytes) if bytes.iter().take(SNIFF).any(|b| *b == 0) => Side::Binary,
+                Some(bytes) => Side::Text(bytes),
+            },
+        )
     }
 
     pub(super) fn is_absent(&self) -> bool {

@@ -14,7 +14,12 @@ enum Row {
 }
 
 /// Writes one line per changed entry and a total, like `git diff --stat`.
-pub fn write_stat(layer: &Layer, changes: &Changes, style: Style, out: &mut dyn Write) -> Result<Stat, DiffError> {
+pub fn write_stat(
+    layer: &Layer,
+    changes: &Changes,
+    style: Style,
+    out: &mut dyn Write,
+) -> Result<Stat, DiffError> {
     let mut stat = Stat {
         skipped: changes.skipped.len() as u64,
         ..Stat::default()
@@ -23,20 +28,39 @@ pub fn write_stat(layer: &Layer, changes: &Changes, style: Style, out: &mut dyn 
     for change in &changes.entries {
         stat.files += 1;
         stat.risky += u64::from(change.risk.is_some());
-        rows.push((quote_path(&change.path), row(layer, change, &mut stat)?, change.risk));
+        rows.push((
+            quote_path(&change.path),
+            row(layer, change, &mut stat)?,
+            change.risk,
+        ));
     }
     for skipped in &changes.skipped {
         let note = format!("not applied: {}", skipped.reason.as_str());
         rows.push((quote_path(&skipped.path), Row::Note(note), None));
     }
-    let width = rows.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or(0).min(NAMES);
-    let most = rows.iter().map(|(_, row, _)| if let Row::Lines(i, d) = row { i + d } else { 0 }).max().unwrap_or(0);
+    let width = rows
+        .iter()
+        .map(|(name, ..)| name.chars().count())
+        .max()
+        .unwrap_or(0)
+        .min(NAMES);
+    let most = rows
+        .iter()
+        .map(|(_, row, _)| if let Row::Lines(i, d) = row { i + d } else { 0 })
+        .max()
+        .unwrap_or(0);
     for (name, row, risk) in rows {
         write!(out, " {name:width$} | ")?;
         match row {
             Row::Note(note) => write!(out, "{note}")?,
             Row::Lines(inserted, deleted) => {
-                let scale = |n: u64| if most > SIGNS { (n * SIGNS).div_ceil(most) } else { n };
+                let scale = |n: u64| {
+                    if most > SIGNS {
+                        (n * SIGNS).div_ceil(most)
+                    } else {
+                        n
+                    }
+                };
                 let bar = |sign: &str, n| sign.repeat(usize::try_from(scale(n)).unwrap_or(0));
                 write!(out, "{:>5} ", inserted + deleted)?;
                 painted(out, style, "\x1b[32m", &bar("+", inserted))?;
@@ -49,7 +73,10 @@ pub fn write_stat(layer: &Layer, changes: &Changes, style: Style, out: &mut dyn 
         writeln!(out)?;
     }
     let (files, plus, minus) = (stat.files, stat.insertions, stat.deletions);
-    write!(out, " {files} changed, {plus} insertions(+), {minus} deletions(-)")?;
+    write!(
+        out,
+        " {files} changed, {plus} insertions(+), {minus} deletions(-)"
+    )?;
     for (count, what) in [(stat.risky, "risky"), (stat.skipped, "not applied")] {
         if count > 0 {
             write!(out, ", {count} {what}")?;
@@ -85,12 +112,20 @@ fn row(layer: &Layer, change: &Change, stat: &mut Stat) -> Result<Row, DiffError
     let new = Side::load(layer.upper(), &change.path, after, layer.limits())?;
     let (Some(x), Some(y)) = (old.text(), new.text()) else {
         stat.binary += 1;
-        return Ok(Row::Note(format!("Bin {} -> {}", old.describe(before), new.describe(after))));
+        return Ok(Row::Note(format!(
+            "Bin {} -> {}",
+            old.describe(before),
+            new.describe(after)
+        )));
     };
     let (inserted, deleted) = Lines::compare(x, y).count();
     stat.insertions += inserted;
     stat.deletions += deleted;
-    Ok(if change.kind == ChangeKind::TypeChanged { Row::Note(types(change)) } else { Row::Lines(inserted, deleted) })
+    Ok(if change.kind == ChangeKind::TypeChanged {
+        Row::Note(types(change))
+    } else {
+        Row::Lines(inserted, deleted)
+    })
 }
 
 fn modes(change: &Change) -> String {

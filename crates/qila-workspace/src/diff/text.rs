@@ -40,9 +40,12 @@ impl<'a> Lines<'a> {
 
     /// Lines inserted and deleted.
     pub(super) fn count(&self) -> (u64, u64) {
-        self.ops.iter().filter(|op| !matches!(op, DiffOp::Equal { .. })).fold((0, 0), |(i, d), op| {
-            (i + op.new_range().len() as u64, d + op.old_range().len() as u64)
-        })
+        self.ops
+            .iter()
+            .filter(|op| !matches!(op, DiffOp::Equal { .. }))
+            .fold((0, 0), |(i, d), op| {
+                (i + op.new_range().len() as u64, d + op.old_range().len() as u64)
+            })
     }
 
     pub(super) fn write(&self, pen: &mut Pen<'_>) -> io::Result<()> {
@@ -68,7 +71,11 @@ impl<'a> Lines<'a> {
 }
 
 fn lines(pen: &mut Pen<'_>, sign: u8, lines: &[&[u8]], range: Range<usize>) -> io::Result<()> {
-    lines.get(range).unwrap_or_default().iter().try_for_each(|line| pen.line(sign, line))
+    lines
+        .get(range)
+        .unwrap_or_default()
+        .iter()
+        .try_for_each(|line| pen.line(sign, line))
 }
 
 /// Lines with their newlines.

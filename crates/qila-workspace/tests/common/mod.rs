@@ -1,5 +1,9 @@
 //! A run's directory and a workspace, with tools to play the agent.
-#![allow(dead_code, missing_docs, reason = "shared by test programs that each use a part")]
+#![allow(
+    dead_code,
+    missing_docs,
+    reason = "shared by test programs that each use a part"
+)]
 use qila_workspace::{Change, Changes, RunLayer, Style, remove_tree, write_diff, write_stat};
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
@@ -15,7 +19,13 @@ pub struct Bed {
 }
 
 pub fn fd(path: &Path) -> OwnedFd {
-    rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    rustix::fs::openat(
+        CWD,
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .unwrap()
 }
 
 pub fn node(path: &Path, kind: FileType) {
@@ -49,7 +59,12 @@ impl Bed {
         RunLayer::prepare(fd(&run), fd(&work)).unwrap();
         let upper = run.join("layer/upper");
         tick();
-        Bed { dir, run, work, upper }
+        Bed {
+            dir,
+            run,
+            work,
+            upper,
+        }
     }
 
     pub fn open(&self) -> RunLayer {
@@ -68,7 +83,11 @@ impl Bed {
     }
 
     pub fn change(&self, path: &str) -> Change {
-        self.changes().entries.into_iter().find(|c| c.path == Path::new(path)).unwrap_or_else(|| panic!("{path}"))
+        self.changes()
+            .entries
+            .into_iter()
+            .find(|c| c.path == Path::new(path))
+            .unwrap_or_else(|| panic!("{path}"))
     }
 
     pub fn diff(&self, style: Style) -> Vec<u8> {
