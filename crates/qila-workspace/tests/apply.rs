@@ -1,4 +1,10 @@
 //! What apply carries over, refuses, and leaves alone.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test program: a panic is its verdict"
+)]
 mod common;
 use common::{Bed, fd, set_attribute, tick, whiteout};
 use qila_workspace::{ApplyError, ApplyOptions, ConflictReason, Progress, Risky, RunError, RunLayer};

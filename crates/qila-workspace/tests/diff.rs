@@ -1,4 +1,10 @@
 //! What a person, and `git apply`, see of a layer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test program: a panic is its verdict"
+)]
 mod common;
 use common::{Bed, whiteout};
 use qila_workspace::{Limits, Style, write_diff};

@@ -1,4 +1,10 @@
 //! What an agent may leave in its layer to trick the person who looks at it or applies it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test program: a panic is its verdict"
+)]
 mod common;
 use common::{Bed, fd, node, set_attribute, whiteout};
 use qila_workspace::{
@@ -374,10 +380,10 @@ fn a_layer_without_rights_for_its_owner_is_skipped_where_unreadable_and_can_be_d
     bed.agent("closed/inner/f", "x");
     bed.agent("secret", "x");
     for path in ["closed/inner", "closed", "secret", ""] {
-        fs::set_permissions(bed.upper.join(path), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(bed.upper.join(path), fs::Permissions::from_mode(0o000)).unwrap();
     }
     fs::create_dir(bed.run.join("layer/work/work")).unwrap();
-    fs::set_permissions(bed.run.join("layer/work/work"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(bed.run.join("layer/work/work"), fs::Permissions::from_mode(0o000)).unwrap();
     if rustix::process::geteuid().is_root() {
         eprintln!("skipped: unreadable entries: root may read everything");
     } else {

@@ -1,4 +1,10 @@
 //! Layers made by the kernel's own overlayfs, and a disk that is really full, in namespaces of an ordinary user.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test program: a panic is its verdict"
+)]
 mod common;
 use common::Bed;
 use qila_workspace::{ApplyError, ApplyOptions, ChangeKind};

@@ -1,4 +1,10 @@
 //! Removing and measuring trees that an agent made.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test program: a panic is its verdict"
+)]
 mod common;
 use common::{fd, node};
 use qila_workspace::{Usage, remove_tree, usage};
@@ -21,7 +27,7 @@ fn removal_stays_inside_whatever_the_tree_holds() {
     common::whiteout(&tree.join("a/white"));
     fs::hard_link(outside.join("canary"), tree.join("a/hard")).unwrap();
     for closed in ["a/b", "a", ""] {
-        fs::set_permissions(tree.join(closed), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join(closed), fs::Permissions::from_mode(0o000)).unwrap();
     }
     let removed = remove_tree(fd(dir.path()), OsStr::new("tree")).unwrap();
     assert_eq!((removed.files, removed.directories), (5, 3));
@@ -85,7 +91,7 @@ fn usage_counts_what_is_allocated_and_hard_links_once() {
 fn directories_closed_to_their_owner_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("closed")).unwrap();
-    fs::set_permissions(dir.path().join("closed"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(dir.path().join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
     let used: Usage = usage(fd(dir.path()), None).unwrap();
     if rustix::process::geteuid().is_root() {
         eprintln!("skipped: unreadable directories: root may read everything");

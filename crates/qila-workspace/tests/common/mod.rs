@@ -109,7 +109,8 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        let _ = remove_tree(fd(self.dir.path()), OsStr::new("run"));
-        let _ = remove_tree(fd(self.dir.path()), OsStr::new("ws"));
+        for name in ["run", "ws", "merged"] {
+            let _ = remove_tree(fd(self.dir.path()), OsStr::new(name));
+        }
     }
 }
