@@ -7,7 +7,7 @@
 )]
 mod common;
 use common::{fd, node};
-use qila_workspace::{Usage, remove_tree, usage};
+use qila_workspace::{DiskSampler, Usage, remove_tree, usage};
 use rustix::fs::{FileType, Mode, OFlags, mkdirat, openat};
 use std::ffi::OsStr;
 use std::fs;
@@ -100,4 +100,22 @@ fn directories_closed_to_their_owner_are_reported() {
         assert_eq!((used.unreadable, used.inodes), (1, 1));
     }
     fs::set_permissions(dir.path().join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn the_sampler_notices_a_flood_at_once_and_small_growth_within_ten_looks() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sampler = DiskSampler::new(fd(dir.path()), 8 << 20).unwrap();
+    assert_eq!(sampler.sample().unwrap().bytes, 0);
+    let write = |name: &str, size: usize| {
+        let file = fs::File::create(dir.path().join(name)).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &vec![1; size], 0).unwrap();
+        // Allocated on disk, not only promised.
+        file.sync_all().unwrap();
+    };
+    write("small", 64 << 10);
+    let seen = (0..10).map(|_| sampler.sample().unwrap().bytes).max().unwrap();
+    assert!(seen >= 64 << 10, "{seen}");
+    write("flood", 16 << 20);
+    assert!((0..10).any(|_| sampler.sample().unwrap().exceeded));
 }
