@@ -103,7 +103,7 @@ fn directories_closed_to_their_owner_are_reported() {
 }
 
 #[test]
-fn the_sampler_notices_a_flood_at_once_and_small_growth_within_ten_looks() {
+fn the_sampler_notices_a_flood_and_small_growth_within_ten_looks() {
     let dir = tempfile::tempdir().unwrap();
     let mut sampler = DiskSampler::new(fd(dir.path()), 8 << 20).unwrap();
     assert_eq!(sampler.sample().unwrap().bytes, 0);
