@@ -1,5 +1,10 @@
 //! Builds the guest, a small static program, and leaves it where `src/guest.rs` embeds it from.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a build script ends the build by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a build script ends the build by panicking"
+)]
 
 use std::env;
 use std::path::PathBuf;
@@ -9,20 +14,39 @@ fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap()).join("../..");
     let out = PathBuf::from(env::var("OUT_DIR").unwrap());
     let target = env::var("TARGET").unwrap();
-    for path in ["crates/qila-guest", "crates/qila-wire", "crates/qila-sys", "Cargo.lock", "Cargo.toml"] {
+    for path in [
+        "crates/qila-guest",
+        "crates/qila-wire",
+        "crates/qila-sys",
+        "Cargo.lock",
+        "Cargo.toml",
+    ] {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     // A target directory of its own: the outer build holds the lock of the usual one.
     let dir = out.join("guest-build");
     let status = Command::new(env::var("CARGO").unwrap())
         .current_dir(&root)
-        .args(["build", "--quiet", "--profile", "guest", "-p", "qila-guest", "--target", &target, "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            "guest",
+            "-p",
+            "qila-guest",
+            "--target",
+            &target,
+            "--target-dir",
+        ])
         .arg(&dir)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET_DIR")
         .env_remove("CARGO_TARGET_DIR")
         // Static, so that it runs in any view; without relocations, so that it starts without work.
-        .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
+        .env(
+            "RUSTFLAGS",
+            "-C target-feature=+crt-static -C relocation-model=static",
+        )
         .status()
         .expect("cargo runs");
     assert!(status.success(), "the guest does not build");

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Directories of a system's root that belong to the system; no home directory, no `/var`, no `/run`.
-const SYSTEM: [&str; 10] = ["bin", "etc", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "opt", "sbin"];
+const SYSTEM: [&str; 10] = [
+    "bin", "etc", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "opt", "sbin",
+];
 
 /// What is looked at.
 pub(crate) struct Look<'a> {
@@ -44,8 +46,15 @@ pub(crate) fn collect(look: &Look<'_>) -> HostFacts {
 fn path_fact(path: &str) -> Option<PathFact> {
     // A dangling resolv.conf (its target under /run) still tells where one is expected.
     let real = std::fs::canonicalize(path).or_else(|_| dangling(path)).ok()?;
-    let kind = if real.is_dir() { PathKind::Directory } else { PathKind::File };
-    Some(PathFact { real: real.to_str()?.to_owned(), kind })
+    let kind = if real.is_dir() {
+        PathKind::Directory
+    } else {
+        PathKind::File
+    };
+    Some(PathFact {
+        real: real.to_str()?.to_owned(),
+        kind,
+    })
 }
 
 fn dangling(path: &str) -> std::io::Result<std::path::PathBuf> {
@@ -68,11 +77,15 @@ fn root(base: &Path) -> Vec<RootEntry> {
     let mut out = Vec::new();
     for name in names {
         let at = base.join(name);
-        let Ok(stat) = rustix::fs::statat(CWD, &at, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let Ok(stat) = rustix::fs::statat(CWD, &at, AtFlags::SYMLINK_NOFOLLOW) else {
+            continue;
+        };
         let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
         let path = format!("/{name}");
         if kind.is_symlink() {
-            let to = std::fs::read_link(&at).ok().and_then(|t| t.to_str().map(str::to_owned));
+            let to = std::fs::read_link(&at)
+                .ok()
+                .and_then(|t| t.to_str().map(str::to_owned));
             out.extend(to.map(|to| RootEntry { path, link: Some(to) }));
         } else if kind.is_dir() {
             out.push(RootEntry { path, link: None });
@@ -83,12 +96,21 @@ fn root(base: &Path) -> Vec<RootEntry> {
 
 fn user_namespaces() -> Availability {
     let read = |path: &str| std::fs::read_to_string(path).ok().map(|t| t.trim().to_owned());
-    let no = |reason: &str, fix: &str| Availability::No { reason: reason.into(), fix: fix.into() };
+    let no = |reason: &str, fix: &str| Availability::No {
+        reason: reason.into(),
+        fix: fix.into(),
+    };
     if !Path::new("/proc/self/ns/user").exists() {
-        return no("this kernel has no user namespaces", "use a kernel with CONFIG_USER_NS");
+        return no(
+            "this kernel has no user namespaces",
+            "use a kernel with CONFIG_USER_NS",
+        );
     }
     if read("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
-        return no("user namespaces are switched off", "sudo sysctl user.max_user_namespaces=15000");
+        return no(
+            "user namespaces are switched off",
+            "sudo sysctl user.max_user_namespaces=15000",
+        );
     }
     if rustix::process::geteuid().is_root() {
         return Availability::Yes;
@@ -102,7 +124,7 @@ fn user_namespaces() -> Availability {
     if read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1") && !profiled() {
         return no(
             "AppArmor restricts user namespaces of ordinary users (the default of Ubuntu 24.04)",
-            "sudo qila doctor --fix apparmor, which installs a profile for this program alone",
+            "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with `userns,` for this program",
         );
     }
     Availability::Yes
@@ -114,13 +136,22 @@ fn profiled() -> bool {
 }
 
 fn cpus() -> Vec<u32> {
-    let Ok(set) = rustix::thread::sched_getaffinity(None) else { return vec![0] };
-    (0..rustix::thread::CpuSet::MAX_CPU).filter(|c| set.is_set(*c)).filter_map(|c| u32::try_from(c).ok()).collect()
+    let Ok(set) = rustix::thread::sched_getaffinity(None) else {
+        return vec![0];
+    };
+    (0..rustix::thread::CpuSet::MAX_CPU)
+        .filter(|c| set.is_set(*c))
+        .filter_map(|c| u32::try_from(c).ok())
+        .collect()
 }
 
 fn ca_bundles() -> Vec<String> {
-    let known =
-        ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"];
+    let known = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+    ];
     let mut out: Vec<String> = known
         .iter()
         .filter_map(|p| std::fs::canonicalize(p).ok())
@@ -155,15 +186,22 @@ pub(crate) fn cgroups(mounted: &Path, own: &Path) -> CgroupFacts {
     let mut unified = None;
     for line in text.lines() {
         let mut fields = line.splitn(3, ':');
-        let (Some(id), Some(names), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let (Some(id), Some(names), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
         let path = path.trim_start_matches('/');
         if id == "0" && names.is_empty() {
             unified = Some(path.to_owned());
             continue;
         }
-        for name in names.split(',').filter(|n| ["memory", "pids", "cpu", "blkio"].contains(n)) {
+        for name in names
+            .split(',')
+            .filter(|n| ["memory", "pids", "cpu", "blkio"].contains(n))
+        {
             let dir = mounted.join(name).join(path);
-            if writable(&dir) && let Some(text) = dir.to_str() {
+            if writable(&dir)
+                && let Some(text) = dir.to_str()
+            {
                 v1.insert(name.to_owned(), text.trim_end_matches('/').to_owned());
             }
         }
@@ -186,7 +224,10 @@ fn v2(mounted: &Path, own: &str) -> Option<CgroupFacts> {
         return None;
     }
     let own = mounted.join(own);
-    let ancestors = own.ancestors().skip(usize::from(own != mounted)).take_while(|a| a.starts_with(mounted));
+    let ancestors = own
+        .ancestors()
+        .skip(usize::from(own != mounted))
+        .take_while(|a| a.starts_with(mounted));
     for dir in ancestors {
         // Moving a process needs its common ancestor to be ours; beyond the first that is not, nothing is.
         if !(writable(dir) && writable_file(&dir.join("cgroup.procs"))) {
@@ -195,7 +236,10 @@ fn v2(mounted: &Path, own: &str) -> Option<CgroupFacts> {
         let text = std::fs::read_to_string(dir.join("cgroup.subtree_control")).unwrap_or_default();
         let controllers: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
         if !controllers.is_empty() {
-            return Some(CgroupFacts::V2 { parent: dir.to_str()?.trim_end_matches('/').to_owned(), controllers });
+            return Some(CgroupFacts::V2 {
+                parent: dir.to_str()?.trim_end_matches('/').to_owned(),
+                controllers,
+            });
         }
     }
     None

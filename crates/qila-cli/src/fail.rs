@@ -18,7 +18,11 @@ pub(crate) const OWN: u8 = 125;
 impl Fail {
     /// A failure with the usual exit code.
     pub(crate) fn new(message: impl Into<String>) -> Fail {
-        Fail { message: message.into(), hint: None, code: OWN }
+        Fail {
+            message: message.into(),
+            hint: None,
+            code: OWN,
+        }
     }
 
     /// A failure of a system call on a path.

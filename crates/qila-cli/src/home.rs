@@ -18,7 +18,11 @@ impl Home {
     /// Where the state directory is, by the environment: `$QILA_HOME`, `/var/lib/qila` for root, else the XDG state
     /// directory.
     pub(crate) fn locate() -> Result<PathBuf, Fail> {
-        let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let var = |name: &str| {
+            std::env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
         if let Some(path) = var("QILA_HOME") {
             return std::path::absolute(&path).map_err(|e| Fail::io("resolving $QILA_HOME", &path, e));
         }
@@ -30,8 +34,10 @@ impl Home {
         }
         match var("HOME").filter(|p| p.is_absolute()) {
             Some(home) => Ok(home.join(".local/state/qila")),
-            None => Err(Fail::new("there is no place to keep state: neither $QILA_HOME, $XDG_STATE_HOME nor $HOME is set")
-                .hint("set QILA_HOME to a directory of yours")),
+            None => Err(Fail::new(
+                "there is no place to keep state: neither $QILA_HOME, $XDG_STATE_HOME nor $HOME is set",
+            )
+            .hint("set QILA_HOME to a directory of yours")),
         }
     }
 
@@ -40,13 +46,15 @@ impl Home {
         let path = Home::locate()?;
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fail = |e: Errno| {
-            Fail::io("opening the state directory", &path, e.into()).hint("set QILA_HOME to a directory that you may write")
+            Fail::io("opening the state directory", &path, e.into())
+                .hint("set QILA_HOME to a directory that you may write")
         };
         let dir = match openat(CWD, &path, flags, Mode::empty()) {
             Ok(dir) => dir,
             Err(Errno::NOENT) => {
                 std::fs::create_dir_all(&path).map_err(|e| {
-                    Fail::io("making the state directory", &path, e).hint("set QILA_HOME to a directory that you may write")
+                    Fail::io("making the state directory", &path, e)
+                        .hint("set QILA_HOME to a directory that you may write")
                 })?;
                 let dir = openat(CWD, &path, flags, Mode::empty()).map_err(fail)?;
                 rustix::fs::fchmod(&dir, PRIVATE).map_err(fail)?;
@@ -56,8 +64,14 @@ impl Home {
         };
         let stat = rustix::fs::fstat(&dir).map_err(fail)?;
         if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
-            return Err(Fail::new(format!("the state directory {} is not yours alone", path.display()))
-                .hint(format!("run `chown {}` and `chmod 700` on it, or set QILA_HOME", rustix::process::geteuid().as_raw())));
+            return Err(Fail::new(format!(
+                "the state directory {} is not yours alone",
+                path.display()
+            ))
+            .hint(format!(
+                "run `chown {}` and `chmod 700` on it, or set QILA_HOME",
+                rustix::process::geteuid().as_raw()
+            )));
         }
         Ok(Home { path, dir })
     }
@@ -70,11 +84,6 @@ impl Home {
     /// Its path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The path of the evidence log.
-    pub(crate) fn evidence(&self) -> PathBuf {
-        self.path.join("evidence")
     }
 
     /// Makes a subdirectory unless it exists.

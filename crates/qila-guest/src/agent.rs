@@ -88,7 +88,9 @@ fn already_dropped(error: Errno) -> Result<(), Errno> {
 }
 
 fn strings(list: &[Vec<u8>]) -> Result<Strings, Errno> {
-    list.iter().map(|s| CString::new(s.clone()).map_err(|_| Errno::INVAL)).collect()
+    list.iter()
+        .map(|s| CString::new(s.clone()).map_err(|_| Errno::INVAL))
+        .collect()
 }
 
 fn apply(limit: Limit) -> Result<(), Errno> {
@@ -103,7 +105,13 @@ fn apply(limit: Limit) -> Result<(), Errno> {
     // A limit that the caller is already under stays.
     let ceiling = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
     let value = Some(limit.value.min(ceiling));
-    setrlimit(resource, Rlimit { current: value, maximum: value })
+    setrlimit(
+        resource,
+        Rlimit {
+            current: value,
+            maximum: value,
+        },
+    )
 }
 
 fn landlock(rules: &Landlock) -> Result<(), Errno> {
@@ -116,9 +124,14 @@ fn landlock(rules: &Landlock) -> Result<(), Errno> {
         let fd = open(path.as_c_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let directory = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode).is_dir();
         let mut rights = match reach {
+            Reach::List => right::READ_DIR,
             Reach::Read => right::READ_FILE | right::READ_DIR | right::EXECUTE,
-            Reach::Write => right::all(rules.abi) & !(right::MAKE_CHAR | right::MAKE_BLOCK | right::IOCTL_DEV),
-            Reach::Device => right::READ_FILE | right::WRITE_FILE | right::READ_DIR | right::TRUNCATE | right::IOCTL_DEV,
+            Reach::Write => {
+                right::all(rules.abi) & !(right::MAKE_CHAR | right::MAKE_BLOCK | right::IOCTL_DEV)
+            }
+            Reach::Device => {
+                right::READ_FILE | right::WRITE_FILE | right::READ_DIR | right::TRUNCATE | right::IOCTL_DEV
+            }
         };
         if !directory {
             rights &= right::FILE;
@@ -148,19 +161,27 @@ fn instructions(filter: &[u8]) -> Vec<Instruction> {
 
 /// Looks the program up as a shell does and becomes it.
 fn run_program(start: &Start, argv: &[CString], env: &[CString]) -> Errno {
-    let Some(name) = start.argv.first() else { return Errno::NOENT };
+    let Some(name) = start.argv.first() else {
+        return Errno::NOENT;
+    };
     if name.is_empty() {
         return Errno::NOENT;
     }
     if name.contains(&b'/') {
         return CString::new(name.clone()).map_or(Errno::INVAL, |p| exec::exec_path(&p, argv, env));
     }
-    let path = start.env.iter().find_map(|e| e.strip_prefix(b"PATH=")).unwrap_or(b"/usr/bin:/bin");
+    let path = start
+        .env
+        .iter()
+        .find_map(|e| e.strip_prefix(b"PATH="))
+        .unwrap_or(b"/usr/bin:/bin");
     let mut worst = Errno::NOENT;
     for dir in path.split(|b| *b == b':') {
         let dir = if dir.is_empty() { b"." } else { dir };
         let candidate = [dir, b"/", name].concat();
-        let Ok(candidate) = CString::new(candidate) else { continue };
+        let Ok(candidate) = CString::new(candidate) else {
+            continue;
+        };
         match exec::exec_path(&candidate, argv, env) {
             Errno::NOENT | Errno::NOTDIR => {}
             Errno::ACCESS => worst = Errno::ACCESS,

@@ -24,7 +24,15 @@ pub(crate) fn serve(control: &OwnedFd, start: &Start) -> Result<(), Errno> {
     };
     let agent = match agent::start(start, terminal.as_ref()) {
         Ok(agent) => agent,
-        Err(errno) => return report(control, &Report::NotStarted { errno: errno.raw_os_error() }, &[]),
+        Err(errno) => {
+            return report(
+                control,
+                &Report::NotStarted {
+                    errno: errno.raw_os_error(),
+                },
+                &[],
+            );
+        }
     };
     drop(terminal);
     close_pipes()?;
@@ -33,7 +41,10 @@ pub(crate) fn serve(control: &OwnedFd, start: &Start) -> Result<(), Errno> {
     let ended = loop {
         let every = start.accounting.as_ref().map(|a| millis(a.every_ms));
         let (spoken, signalled) = {
-            let mut fds = [PollFd::new(control, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+            let mut fds = [
+                PollFd::new(control, PollFlags::IN),
+                PollFd::new(&signals, PollFlags::IN),
+            ];
             match poll(&mut fds, every.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(e) => return Err(e),
@@ -63,11 +74,23 @@ pub(crate) fn serve(control: &OwnedFd, start: &Start) -> Result<(), Errno> {
     while wait(WaitOptions::empty()).is_ok_and(|w| w.is_some()) {}
     let (cpu_ms, largest) = usage();
     let peak_memory = if start.accounting.is_some() { peak } else { largest };
-    report(control, &Report::Ended { code: ended.code, signal: ended.signal, cpu_ms, peak_memory }, &[])
+    report(
+        control,
+        &Report::Ended {
+            code: ended.code,
+            signal: ended.signal,
+            cpu_ms,
+            peak_memory,
+        },
+        &[],
+    )
 }
 
 fn millis(ms: u32) -> Timespec {
-    Timespec { tv_sec: i64::from(ms / 1000), tv_nsec: i64::from(ms % 1000) * 1_000_000 }
+    Timespec {
+        tv_sec: i64::from(ms / 1000),
+        tv_nsec: i64::from(ms % 1000) * 1_000_000,
+    }
 }
 
 /// Reads one order. True: end everything.
@@ -98,7 +121,10 @@ fn reap(agent: Pid) -> Option<Ended> {
     let mut ended = None;
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         if pid == agent {
-            ended = Some(Ended { code: status.exit_status(), signal: status.terminating_signal() });
+            ended = Some(Ended {
+                code: status.exit_status(),
+                signal: status.terminating_signal(),
+            });
         }
     }
     ended
@@ -116,9 +142,17 @@ fn open_terminal(control: &OwnedFd, size: qila_wire::Size) -> Result<OwnedFd, Er
     use rustix::pty::{OpenptFlags, openpt, unlockpt};
     let main = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     unlockpt(&main)?;
-    let size = rustix::termios::Winsize { ws_row: size.rows, ws_col: size.cols, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = rustix::termios::Winsize {
+        ws_row: size.rows,
+        ws_col: size.cols,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     rustix::termios::tcsetwinsize(&main, size)?;
-    let agent = rustix::pty::ioctl_tiocgptpeer(&main, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    let agent = rustix::pty::ioctl_tiocgptpeer(
+        &main,
+        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+    )?;
     report(control, &Report::Terminal, &[&main])?;
     Ok(agent)
 }

@@ -49,8 +49,10 @@ impl CgroupPlan {
             self.peak = Some(format!("{dir}/memory.peak"));
             Some("cgroup v2 memory.max, no swap, the whole group killed on excess")
         } else {
-            self.writes.push((format!("{dir}/memory.limit_in_bytes"), value.clone()));
-            self.writes.push((format!("{dir}/memory.memsw.limit_in_bytes"), value));
+            self.writes
+                .push((format!("{dir}/memory.limit_in_bytes"), value.clone()));
+            self.writes
+                .push((format!("{dir}/memory.memsw.limit_in_bytes"), value));
             self.oom = Some(format!("{dir}/memory.oom_control"));
             self.peak = Some(format!("{dir}/memory.max_usage_in_bytes"));
             Some("cgroup v1 memory.limit_in_bytes and memory.memsw.limit_in_bytes")
@@ -61,7 +63,8 @@ impl CgroupPlan {
     pub(crate) fn processes(&mut self, facts: &CgroupFacts, run: &str, limit: u32) -> Option<&'static str> {
         let (dir, _) = self.directory(facts, "pids", run)?;
         // One more for the guest, which is the sandbox's own.
-        self.writes.push((format!("{dir}/pids.max"), limit.saturating_add(1).to_string()));
+        self.writes
+            .push((format!("{dir}/pids.max"), limit.saturating_add(1).to_string()));
         self.forks = Some(format!("{dir}/pids.events"));
         Some("cgroup pids.max")
     }
@@ -72,11 +75,14 @@ impl CgroupPlan {
         let quota = u64::from(limit.0) * PERIOD_US / 1_000;
         let (dir, v2) = self.directory(facts, "cpu", run)?;
         if v2 {
-            self.writes.push((format!("{dir}/cpu.max"), format!("{quota} {PERIOD_US}")));
+            self.writes
+                .push((format!("{dir}/cpu.max"), format!("{quota} {PERIOD_US}")));
             Some("cgroup v2 cpu.max")
         } else {
-            self.writes.push((format!("{dir}/cpu.cfs_period_us"), PERIOD_US.to_string()));
-            self.writes.push((format!("{dir}/cpu.cfs_quota_us"), quota.to_string()));
+            self.writes
+                .push((format!("{dir}/cpu.cfs_period_us"), PERIOD_US.to_string()));
+            self.writes
+                .push((format!("{dir}/cpu.cfs_quota_us"), quota.to_string()));
             Some("cgroup v1 cpu.cfs_quota_us")
         }
     }
@@ -93,13 +99,22 @@ impl CgroupPlan {
         let (dir, v2) = self.directory(facts, "io", run)?;
         for device in devices {
             if v2 {
-                let part = |name: &str, rate: Option<ByteRate>| rate.map_or(String::new(), |r| format!(" {name}={}", r.0));
+                let part = |name: &str, rate: Option<ByteRate>| {
+                    rate.map_or(String::new(), |r| format!(" {name}={}", r.0))
+                };
                 let line = format!("{device}{}{}", part("rbps", read), part("wbps", write));
                 self.writes.push((format!("{dir}/io.max"), line));
             } else if let Some(rate) = read {
-                self.writes.push((format!("{dir}/blkio.throttle.read_bps_device"), format!("{device} {}", rate.0)));
+                self.writes.push((
+                    format!("{dir}/blkio.throttle.read_bps_device"),
+                    format!("{device} {}", rate.0),
+                ));
             }
         }
-        Some(if v2 { "cgroup v2 io.max" } else { "cgroup v1 blkio.throttle.read_bps_device" })
+        Some(if v2 {
+            "cgroup v2 io.max"
+        } else {
+            "cgroup v1 blkio.throttle.read_bps_device"
+        })
     }
 }

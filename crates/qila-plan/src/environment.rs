@@ -61,7 +61,11 @@ pub(crate) fn assemble(
     let mut out: Vec<EnvVar> = Vec::new();
     let mut put = |name: &[u8], value: &[u8], printable: bool| {
         out.retain(|v| v.name != name);
-        out.push(EnvVar { name: name.to_vec(), value: value.to_vec(), printable });
+        out.push(EnvVar {
+            name: name.to_vec(),
+            value: value.to_vec(),
+            printable,
+        });
     };
     put(b"PATH", DEFAULT_PATH.as_bytes(), true);
     for (name, value) in &caller.env {

@@ -75,9 +75,10 @@ impl CgroupFacts {
     /// The directory to make a cgroup with this controller in (named as on v2), if there is one.
     pub fn parent(&self, controller: &str) -> Option<&str> {
         match self {
-            CgroupFacts::V2 { parent, controllers } => {
-                controllers.iter().any(|c| c == controller).then_some(parent.as_str())
-            }
+            CgroupFacts::V2 { parent, controllers } => controllers
+                .iter()
+                .any(|c| c == controller)
+                .then_some(parent.as_str()),
             CgroupFacts::V1 { parents } => {
                 let name = if controller == "io" { "blkio" } else { controller };
                 parents.get(name).map(String::as_str)
@@ -127,6 +128,12 @@ pub fn wanted_paths(permit: &Permit, home: Option<&str>, workspace: Option<&str>
         Source::File(path) => Some(path),
         Source::Env(_) | Source::Command(_) => None,
     });
-    let named = fs.read.iter().chain(&fs.write).chain(&fs.hide).chain(base).chain(files);
+    let named = fs
+        .read
+        .iter()
+        .chain(&fs.write)
+        .chain(&fs.hide)
+        .chain(base)
+        .chain(files);
     named.filter_map(|p| p.resolve(home, workspace)).collect()
 }

@@ -7,9 +7,13 @@ use qila_wire::{Landlock, Reach};
 pub(crate) fn rules(abi: u32, view: &View, network: &NetworkPlan, policy: &Network) -> Landlock {
     let mut paths: Vec<(Vec<u8>, Reach)> = Vec::new();
     let mut put = |path: &str, reach| paths.push((path.as_bytes().to_vec(), reach));
+    // The root is a private one: what it lists is what the view has, hidden directories being covered and empty.
+    put("/", Reach::List);
     for entry in &view.entries {
         match entry {
-            ViewEntry::Host { target, writable, .. } => put(target, if *writable { Reach::Write } else { Reach::Read }),
+            ViewEntry::Host { target, writable, .. } => {
+                put(target, if *writable { Reach::Write } else { Reach::Read })
+            }
             ViewEntry::Layer { target, .. } | ViewEntry::Scratch { target, .. } => put(target, Reach::Write),
             ViewEntry::Injected { target, .. } => put(target, Reach::Read),
             ViewEntry::Proc { .. } => put("/proc", Reach::Read),
@@ -24,7 +28,11 @@ pub(crate) fn rules(abi: u32, view: &View, network: &NetworkPlan, policy: &Netwo
             ViewEntry::Link { .. } | ViewEntry::Hidden { .. } => {}
         }
     }
-    Landlock { abi, paths, connect: ports(network, policy) }
+    Landlock {
+        abi,
+        paths,
+        connect: ports(network, policy),
+    }
 }
 
 /// Ports are closed where programs inside may not talk to each other. Loopback and a named host cannot be told apart by a
@@ -34,7 +42,11 @@ fn ports(network: &NetworkPlan, policy: &Network) -> Option<Vec<u16>> {
         NetworkPlan::Closed { loopback: true } | NetworkPlan::Locked { loopback: true, .. } => None,
         NetworkPlan::Closed { loopback: false } => Some(Vec::new()),
         NetworkPlan::Locked { loopback: false, .. } => {
-            let mut ports: Vec<u16> = policy.allow.iter().flat_map(|r| r.ports.iter().copied()).collect();
+            let mut ports: Vec<u16> = policy
+                .allow
+                .iter()
+                .flat_map(|r| r.ports.iter().copied())
+                .collect();
             ports.extend([GATEWAY_PORT, DNS_PORT]);
             ports.sort_unstable();
             ports.dedup();

@@ -35,16 +35,25 @@ pub(crate) fn limits(
     run: &str,
     ledger: &mut Ledger<'_>,
 ) -> Limits {
-    let mut out = Limits { scratch: Some(SCRATCH), ..Limits::default() };
+    let mut out = Limits {
+        scratch: Some(SCRATCH),
+        ..Limits::default()
+    };
     // A core dump would carry the agent's memory to wherever the host's core_pattern sends it.
-    out.each.push(Limit { what: LimitKind::Core, value: 0 });
+    out.each.push(Limit {
+        what: LimitKind::Core,
+        value: 0,
+    });
     memory(wanted, caps, facts, run, ledger, &mut out);
     processes(wanted, caps, facts, run, ledger, &mut out);
     cpu(wanted, caps, facts, run, ledger, &mut out);
     disk(wanted, workspace, ledger, &mut out);
     disk_io(wanted, caps, facts, run, ledger, &mut out);
     if let Some(files) = wanted.open_files {
-        out.each.push(Limit { what: LimitKind::OpenFiles, value: files.into() });
+        out.each.push(Limit {
+            what: LimitKind::OpenFiles,
+            value: files.into(),
+        });
         ledger.enforced("resources.open_files", "RLIMIT_NOFILE", false);
     }
     out
@@ -80,16 +89,29 @@ fn memory(
         let (reason, fix) = if caps.uses("memory") {
             no_cgroup(facts, "memory")
         } else {
-            ("this tier has no cgroup for memory, and the policy asks for a hard bound".into(), String::new())
+            (
+                "this tier has no cgroup for memory, and the policy asks for a hard bound".into(),
+                String::new(),
+            )
         };
         ledger.refuse(CLAUSE, reason, fix);
         return;
     }
-    out.accounting = Some(Accounting { memory: limit.bytes.0, every_ms: SAMPLE_MS, mounts: Vec::new() });
+    out.accounting = Some(Accounting {
+        memory: limit.bytes.0,
+        every_ms: SAMPLE_MS,
+        mounts: Vec::new(),
+    });
     // Reserved but unused address space is common (guard pages, garbage collectors), so that the bound on it is far above.
     let space = limit.bytes.0.saturating_mul(16).max(64 * GIB);
-    out.each.push(Limit { what: LimitKind::AddressSpace, value: space });
-    out.each.push(Limit { what: LimitKind::Data, value: limit.bytes.0.saturating_mul(4) });
+    out.each.push(Limit {
+        what: LimitKind::AddressSpace,
+        value: space,
+    });
+    out.each.push(Limit {
+        what: LimitKind::Data,
+        value: limit.bytes.0.saturating_mul(4),
+    });
     ledger.enforced(
         CLAUSE,
         "accounting by the guest over its process namespace, sampled every 20 ms; RLIMIT_DATA and RLIMIT_AS as second bounds",
@@ -120,8 +142,15 @@ fn processes(
         return;
     }
     // The guest is one process of the namespace's user itself.
-    out.each.push(Limit { what: LimitKind::Processes, value: u64::from(limit) + 1 });
-    ledger.enforced(CLAUSE, "RLIMIT_NPROC, counted in the sandbox's own user namespace", false);
+    out.each.push(Limit {
+        what: LimitKind::Processes,
+        value: u64::from(limit) + 1,
+    });
+    ledger.enforced(
+        CLAUSE,
+        "RLIMIT_NPROC, counted in the sandbox's own user namespace",
+        false,
+    );
 }
 
 fn cpu(
@@ -148,23 +177,38 @@ fn cpu(
     if !limit.0.is_multiple_of(1_000) {
         let (reason, fix) = no_cgroup(facts, "cpu");
         let reason = format!("part of a core needs a cgroup: {reason}");
-        ledger.refuse(CLAUSE, reason, format!("ask for a whole number of cores, or {fix}"));
+        ledger.refuse(
+            CLAUSE,
+            reason,
+            format!("ask for a whole number of cores, or {fix}"),
+        );
         return;
     }
     let count = usize::try_from(limit.0 / 1_000).unwrap_or(1);
     out.cpus = facts.cpus.iter().copied().take(count).collect();
     out.by_affinity = true;
-    ledger.enforced(CLAUSE, "processor affinity, which seccomp keeps the agent from changing", false);
+    ledger.enforced(
+        CLAUSE,
+        "processor affinity, which seccomp keeps the agent from changing",
+        false,
+    );
 }
 
 fn disk(wanted: &Resources, workspace: WorkspaceMode, ledger: &mut Ledger<'_>, out: &mut Limits) {
     const CLAUSE: &str = "resources.disk";
     let Some(limit) = wanted.disk else { return };
     out.scratch = Some(Bytes(limit.bytes.0.min(SCRATCH.0.max(limit.bytes.0 / 2))));
-    out.each.push(Limit { what: LimitKind::FileSize, value: limit.bytes.0 });
+    out.each.push(Limit {
+        what: LimitKind::FileSize,
+        value: limit.bytes.0,
+    });
     if workspace != WorkspaceMode::Layer {
         out.scratch = Some(limit.bytes);
-        ledger.enforced(CLAUSE, "size of the tmpfs behind /tmp, /dev/shm and the home directory; RLIMIT_FSIZE", false);
+        ledger.enforced(
+            CLAUSE,
+            "size of the tmpfs behind /tmp, /dev/shm and the home directory; RLIMIT_FSIZE",
+            false,
+        );
         return;
     }
     if limit.hard {
@@ -196,7 +240,11 @@ fn disk_io(
         return;
     }
     if !caps.uses("io") {
-        ledger.refuse(CLAUSE, "this tier makes no cgroup for block I/O".into(), String::new());
+        ledger.refuse(
+            CLAUSE,
+            "this tier makes no cgroup for block I/O".into(),
+            String::new(),
+        );
         return;
     }
     if wanted.disk_write.is_some() && matches!(facts.cgroups, CgroupFacts::V1 { .. }) {
@@ -208,11 +256,18 @@ fn disk_io(
         return;
     }
     if facts.devices.is_empty() {
-        ledger.refuse(CLAUSE, "the block device behind the workspace is not known".into(), String::new());
+        ledger.refuse(
+            CLAUSE,
+            "the block device behind the workspace is not known".into(),
+            String::new(),
+        );
         return;
     }
     let (read, write) = (wanted.disk_read, wanted.disk_write);
-    match out.cgroup.disk_io(&facts.cgroups, run, &facts.devices, read, write) {
+    match out
+        .cgroup
+        .disk_io(&facts.cgroups, run, &facts.devices, read, write)
+    {
         Some(by) => ledger.enforced(CLAUSE, by, false),
         None => {
             let (reason, fix) = no_cgroup(facts, "io");
@@ -222,7 +277,12 @@ fn disk_io(
 }
 
 /// Limits that the launcher watches, and the memory-backed file systems that the guest counts in.
-pub(crate) fn timers(wanted: &Resources, limits: &mut Limits, view: &View, ledger: &mut Ledger<'_>) -> Timers {
+pub(crate) fn timers(
+    wanted: &Resources,
+    limits: &mut Limits,
+    view: &View,
+    ledger: &mut Ledger<'_>,
+) -> Timers {
     if let Some(accounting) = &mut limits.accounting {
         let scratch = view.entries.iter().find_map(|e| match e {
             ViewEntry::Scratch { target, .. } => Some(target.as_bytes().to_vec()),
@@ -234,12 +294,24 @@ pub(crate) fn timers(wanted: &Resources, limits: &mut Limits, view: &View, ledge
         ledger.enforced("resources.wall_time", "a timer of the launcher", false);
     }
     if wanted.output.is_some() {
-        ledger.enforced("resources.output", "counted by the launcher, through which all output passes", false);
+        ledger.enforced(
+            "resources.output",
+            "counted by the launcher, through which all output passes",
+            false,
+        );
     }
-    Timers { wall_time: wanted.wall_time, output: wanted.output, layer: limits.layer }
+    Timers {
+        wall_time: wanted.wall_time,
+        output: wanted.output,
+        layer: limits.layer,
+    }
 }
 
 /// Names the clauses of a limit for [`Enforcement`].
 pub(crate) fn entry(clause: &'static str, by: &str, weaker: bool) -> Enforcement {
-    Enforcement { clause, by: by.to_owned(), weaker }
+    Enforcement {
+        clause,
+        by: by.to_owned(),
+        weaker,
+    }
 }

@@ -22,6 +22,8 @@ pub struct Request<'a> {
     pub caller: &'a Caller,
     /// Environment variables that carry placeholders.
     pub placeholders: &'a [(String, String)],
+    /// Whether this build has a gateway; without one a policy that allows any host is refused.
+    pub gateway: bool,
     /// Clauses that the operator is ready to go without.
     pub allow_unenforced: &'a [String],
 }
@@ -45,14 +47,25 @@ impl Ledger<'_> {
         if self.allowed.iter().any(|a| a == clause || a == short) {
             self.unenforced.push(clause.to_owned());
         } else if self.refusal.is_none() {
-            self.refusal = Some(Refusal { clause: clause.into(), tier: self.tier, reason, fix, nearest: None });
+            self.refusal = Some(Refusal {
+                clause: clause.into(),
+                tier: self.tier,
+                reason,
+                fix,
+                nearest: None,
+            });
         }
     }
 }
 
 /// Plans for one tier.
 pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal> {
-    let Request { permit, facts, caller, .. } = request;
+    let Request {
+        permit,
+        facts,
+        caller,
+        ..
+    } = request;
     let policy = permit.policy();
     let fixed = |clause: &str, reason: String, fix: String| Refusal {
         clause: clause.into(),
@@ -75,25 +88,54 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
         refusal: None,
     };
     let network = NetworkPlan::of(&policy.network);
+    if network.has_gateway() && !request.gateway {
+        let reason = "this build has no gateway yet, and nothing leaves a sandbox without one";
+        let fix = "use a policy without `network.allow`, such as the built-in `offline`";
+        return Err(fixed("network.allow", reason.into(), fix.into()));
+    }
+    if policy.network.rates != qila_policy::model::NetworkRates::default() && !network.has_gateway() {
+        ledger.enforced(
+            "network.rates",
+            "nothing leaves, so that no rate can be exceeded",
+            false,
+        );
+    }
     let fs = &policy.filesystem;
-    let mut limits = limits::limits(&policy.resources, fs.workspace, caps, facts, &caller.run, &mut ledger);
-    let view = view::build(caps.tier, fs, facts, caller, &network, limits.scratch)?;
+    let mut limits = limits::limits(
+        &policy.resources,
+        fs.workspace,
+        caps,
+        facts,
+        &caller.run,
+        &mut ledger,
+    );
+    let view = view::build(caps.tier, policy, facts, caller, &network, limits.scratch)?;
     let timers = limits::timers(&policy.resources, &mut limits, &view, &mut ledger);
     if facts.landlock_abi == 0 {
         let fix = "enable Landlock (`lsm=landlock,…` on the kernel command line; Linux 5.13 or later)";
         ledger.refuse("filesystem", "this kernel has no Landlock".into(), fix.into());
     }
     if !policy.network.loopback && facts.landlock_abi < 4 {
-        let reason = format!("Landlock ABI {} cannot bound TCP ports; 4 or later is needed", facts.landlock_abi);
+        let reason = format!(
+            "Landlock ABI {} cannot bound TCP ports; 4 or later is needed",
+            facts.landlock_abi
+        );
         ledger.refuse("network.loopback", reason, "use Linux 6.7 or later".into());
     }
     let landlock = landlock::rules(facts.landlock_abi, &view, &network, &policy.network);
-    let (filter, syscalls) = filter(policy, caps, limits.by_affinity).map_err(|e| fixed("syscalls", e, String::new()))?;
+    let (filter, syscalls) =
+        filter(policy, caps, limits.by_affinity).map_err(|e| fixed("syscalls", e, String::new()))?;
     describe(policy, caps, &network, facts, &mut ledger);
     if let Some(refusal) = ledger.refusal {
         return Err(refusal);
     }
-    let environment = assemble(&policy.environment, caller, &view.home, request.placeholders, &own(caps.tier, &network));
+    let environment = assemble(
+        &policy.environment,
+        caller,
+        &view.home,
+        request.placeholders,
+        &own(caps.tier, &network),
+    );
     Ok(Plan {
         tier: caps.tier,
         argv: caller.argv.clone(),
@@ -143,10 +185,17 @@ pub fn choose(tiers: &[Capabilities], request: &Request<'_>) -> Result<Chosen, R
             });
         };
         return match plan(caps, request) {
-            Ok(plan) => Ok(Chosen { plan, passed_over: Vec::new() }),
+            Ok(plan) => Ok(Chosen {
+                plan,
+                passed_over: Vec::new(),
+            }),
             Err(mut refusal) => {
-                let able = strongest_first.iter().filter(|c| c.tier != tier && plan_with(c, request).is_ok());
-                refusal.nearest = able.map(|c| c.tier).min_by_key(|t| (*t as i32 - tier as i32).abs());
+                let able = strongest_first
+                    .iter()
+                    .filter(|c| c.tier != tier && plan_with(c, request).is_ok());
+                refusal.nearest = able
+                    .map(|c| c.tier)
+                    .min_by_key(|t| (*t as i32 - tier as i32).abs());
                 Err(refusal)
             }
         };
@@ -159,7 +208,10 @@ pub fn choose(tiers: &[Capabilities], request: &Request<'_>) -> Result<Chosen, R
         }
     }
     // The first that is not merely missing says most.
-    let best = passed_over.iter().position(|r| r.clause != "isolation").unwrap_or(0);
+    let best = passed_over
+        .iter()
+        .position(|r| r.clause != "isolation")
+        .unwrap_or(0);
     if passed_over.is_empty() {
         return Err(Refusal {
             clause: "isolation".into(),
@@ -195,7 +247,13 @@ fn filter(policy: &Policy, caps: &Capabilities, by_affinity: bool) -> Result<(Ve
     Ok((bytes, summary))
 }
 
-fn describe(policy: &Policy, caps: &Capabilities, network: &NetworkPlan, facts: &HostFacts, ledger: &mut Ledger<'_>) {
+fn describe(
+    policy: &Policy,
+    caps: &Capabilities,
+    network: &NetworkPlan,
+    facts: &HostFacts,
+    ledger: &mut Ledger<'_>,
+) {
     let abi = facts.landlock_abi;
     ledger.enforced(
         "filesystem",
@@ -204,13 +262,23 @@ fn describe(policy: &Policy, caps: &Capabilities, network: &NetworkPlan, facts: 
     );
     let by = match network {
         NetworkPlan::Closed { .. } => "a network namespace without device, route or gateway",
-        NetworkPlan::Locked { .. } => "the locked network: nftables redirect to the gateway, everything else dropped",
+        NetworkPlan::Locked { .. } => {
+            "the locked network: nftables redirect to the gateway, everything else dropped"
+        }
     };
     ledger.enforced("network", by, false);
     if !policy.credentials.is_empty() {
-        ledger.enforced("credentials", "the gateway, outside the sandbox, holds the values", false);
+        ledger.enforced(
+            "credentials",
+            "the gateway, outside the sandbox, holds the values",
+            false,
+        );
     }
-    let ipc = if caps.makes(Namespace::Ipc) { "" } else { ", System V IPC denied in it" };
+    let ipc = if caps.makes(Namespace::Ipc) {
+        ""
+    } else {
+        ", System V IPC denied in it"
+    };
     ledger.enforced("syscalls", &format!("seccomp{ipc}"), false);
     ledger.enforced("environment", "a clean environment", false);
 }

@@ -3,7 +3,7 @@ use crate::environment::Caller;
 use crate::facts::{HostFacts, PathFact, PathKind};
 use crate::network::NetworkPlan;
 use crate::refusal::Refusal;
-use qila_policy::model::{Base, Filesystem, PolicyPath, WorkspaceMode};
+use qila_policy::model::{Base, PolicyPath, WorkspaceMode};
 use qila_types::{Bytes, Tier};
 use serde::Serialize;
 
@@ -122,19 +122,30 @@ pub(crate) const CA_CERTIFICATE: &str = "/run/qila/ca.pem";
 pub(crate) const CA_BUNDLE: &str = "/run/qila/ca-bundle.pem";
 
 const MASKED: [&str; 12] = [
-    "kcore", "keys", "key-users", "timer_list", "sched_debug", "kallsyms", "kmsg", "kpagecount", "kpageflags",
-    "vmallocinfo", "slabinfo", "acpi",
+    "kcore",
+    "keys",
+    "key-users",
+    "timer_list",
+    "sched_debug",
+    "kallsyms",
+    "kmsg",
+    "kpagecount",
+    "kpageflags",
+    "vmallocinfo",
+    "slabinfo",
+    "acpi",
 ];
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 pub(crate) fn build(
     tier: Tier,
-    fs: &Filesystem,
+    policy: &qila_policy::Policy,
     facts: &HostFacts,
     caller: &Caller,
     network: &NetworkPlan,
     scratch: Option<Bytes>,
 ) -> Result<View, Refusal> {
+    let fs = &policy.filesystem;
     let mut entries = Vec::new();
     let home = caller.home.clone().unwrap_or_else(|| "/home/agent".into());
     let refuse = |clause: &str, reason: String, fix: &str| Refusal {
@@ -149,20 +160,44 @@ pub(crate) fn build(
         Base::Host => base_tree("", facts, &mut entries),
         Base::Directory(path) | Base::OciLayout(path) => {
             let fact = resolve(path).and_then(|p| facts.paths.get(&p).cloned());
-            let Some(PathFact { real, kind: PathKind::Directory }) = fact else {
+            let Some(PathFact {
+                real,
+                kind: PathKind::Directory,
+            }) = fact
+            else {
                 let fix = "give the path of a directory that holds a root file system";
-                return Err(refuse("filesystem.base", format!("`{}` is not a directory", path.0), fix));
+                return Err(refuse(
+                    "filesystem.base",
+                    format!("`{}` is not a directory", path.0),
+                    fix,
+                ));
             };
             base_tree(real.trim_end_matches('/'), facts, &mut entries);
         }
     }
-    entries.push(ViewEntry::Proc { masked: MASKED.to_vec() });
-    entries.push(ViewEntry::Dev { devices: DEVICES.to_vec() });
-    entries.push(ViewEntry::Scratch { target: "/tmp".into(), mode: 0o1777 });
-    entries.push(ViewEntry::Scratch { target: "/dev/shm".into(), mode: 0o1777 });
-    entries.push(ViewEntry::Link { target: "/var/tmp".into(), to: "/tmp".into() });
+    entries.push(ViewEntry::Proc {
+        masked: MASKED.to_vec(),
+    });
+    entries.push(ViewEntry::Dev {
+        devices: DEVICES.to_vec(),
+    });
+    entries.push(ViewEntry::Scratch {
+        target: "/tmp".into(),
+        mode: 0o1777,
+    });
+    entries.push(ViewEntry::Scratch {
+        target: "/dev/shm".into(),
+        mode: 0o1777,
+    });
+    entries.push(ViewEntry::Scratch {
+        target: "/var/tmp".into(),
+        mode: 0o1777,
+    });
     if home != "/" {
-        entries.push(ViewEntry::Scratch { target: home.clone(), mode: 0o755 });
+        entries.push(ViewEntry::Scratch {
+            target: home.clone(),
+            mode: 0o755,
+        });
     }
     for (list, writable) in [(&fs.read, false), (&fs.write, true)] {
         for path in list {
@@ -172,15 +207,46 @@ pub(crate) fn build(
     if let Some(workspace) = &caller.workspace {
         workspace_entry(fs.workspace, workspace, caller, &mut entries);
     }
-    for path in &fs.hide {
+    for path in fs.hide.iter().chain(policy.secret_files()) {
         let Some(named) = resolve(path) else { continue };
         if let Some(fact) = facts.paths.get(&named) {
             for target in [&fact.real, &named] {
                 let covered = entries.iter().any(|e| shows(e, target));
-                if covered && !entries.iter().any(|e| matches!(e, ViewEntry::Hidden { target: t, .. } if t == target)) {
-                    entries.push(ViewEntry::Hidden { target: target.clone(), kind: fact.kind });
+                if covered
+                    && !entries
+                        .iter()
+                        .any(|e| matches!(e, ViewEntry::Hidden { target: t, .. } if t == target))
+                {
+                    entries.push(ViewEntry::Hidden {
+                        target: target.clone(),
+                        kind: fact.kind,
+                    });
                 }
             }
+        }
+    }
+    // What the policy's check could not know: where `~` and symbolic links lead.
+    for path in &fs.hide {
+        let Some(fact) = resolve(path).and_then(|p| facts.paths.get(&p)) else {
+            continue;
+        };
+        let writable = |e: &&ViewEntry| {
+            matches!(
+                e,
+                ViewEntry::Host { writable: true, .. } | ViewEntry::Layer { .. }
+            )
+        };
+        if let Some(e) = entries
+            .iter()
+            .filter(writable)
+            .find(|e| beneath(&fact.real, e.target()))
+        {
+            let reason = format!(
+                "`{}` is hidden and would hide {}, which may be written",
+                path.0,
+                e.target()
+            );
+            return Err(refuse("filesystem.hide", reason, "take one of the two away"));
         }
     }
     if let NetworkPlan::Locked { intercepts, .. } = network {
@@ -188,7 +254,13 @@ pub(crate) fn build(
     }
     // Parents before children, and what was named later over what was named earlier: a stable sort by depth.
     entries.sort_by_key(|e| (rank(e), depth(e.target())));
-    Ok(View { root: format!("{}/root", caller.run_dir), entries, scratch, scratch_files: 262_144, home })
+    Ok(View {
+        root: format!("{}/root", caller.run_dir),
+        entries,
+        scratch,
+        scratch_files: 262_144,
+        home,
+    })
 }
 
 /// Hidden paths and injected files go over everything else.
@@ -213,13 +285,17 @@ fn shows(entry: &ViewEntry, path: &str) -> bool {
 }
 
 fn beneath(parent: &str, path: &str) -> bool {
-    path.strip_prefix(parent.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(parent.trim_end_matches('/'))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn base_tree(prefix: &str, facts: &HostFacts, entries: &mut Vec<ViewEntry>) {
     for entry in &facts.root {
         entries.push(match &entry.link {
-            Some(to) => ViewEntry::Link { target: entry.path.clone(), to: to.clone() },
+            Some(to) => ViewEntry::Link {
+                target: entry.path.clone(),
+                to: to.clone(),
+            },
             None => ViewEntry::Host {
                 source: format!("{prefix}{}", entry.path),
                 target: entry.path.clone(),
@@ -231,14 +307,30 @@ fn base_tree(prefix: &str, facts: &HostFacts, entries: &mut Vec<ViewEntry>) {
 }
 
 /// A path that does not exist is left out: presets name toolchains that not every host has.
-fn host_path(path: &PolicyPath, writable: bool, named: Option<String>, facts: &HostFacts, entries: &mut Vec<ViewEntry>) {
+fn host_path(
+    path: &PolicyPath,
+    writable: bool,
+    named: Option<String>,
+    facts: &HostFacts,
+    entries: &mut Vec<ViewEntry>,
+) {
     let _ = path;
     let Some(named) = named else { return };
-    let Some(PathFact { real, kind }) = facts.paths.get(&named) else { return };
+    let Some(PathFact { real, kind }) = facts.paths.get(&named) else {
+        return;
+    };
     if *real != named {
-        entries.push(ViewEntry::Link { target: named, to: real.clone() });
+        entries.push(ViewEntry::Link {
+            target: named,
+            to: real.clone(),
+        });
     }
-    entries.push(ViewEntry::Host { source: real.clone(), target: real.clone(), writable, kind: *kind });
+    entries.push(ViewEntry::Host {
+        source: real.clone(),
+        target: real.clone(),
+        writable,
+        kind: *kind,
+    });
 }
 
 fn workspace_entry(mode: WorkspaceMode, workspace: &str, caller: &Caller, entries: &mut Vec<ViewEntry>) {
@@ -261,8 +353,18 @@ fn workspace_entry(mode: WorkspaceMode, workspace: &str, caller: &Caller, entrie
 }
 
 fn inject(intercepts: bool, facts: &HostFacts, entries: &mut Vec<ViewEntry>) {
-    let mut put = |target: &str, content| entries.push(ViewEntry::Injected { target: target.into(), content });
-    let real = |path: &str| facts.paths.get(path).map_or_else(|| path.to_owned(), |f| f.real.clone());
+    let mut put = |target: &str, content| {
+        entries.push(ViewEntry::Injected {
+            target: target.into(),
+            content,
+        })
+    };
+    let real = |path: &str| {
+        facts
+            .paths
+            .get(path)
+            .map_or_else(|| path.to_owned(), |f| f.real.clone())
+    };
     put(&real("/etc/resolv.conf"), Injected::ResolvConf);
     put(&real("/etc/hosts"), Injected::Hosts);
     if intercepts {

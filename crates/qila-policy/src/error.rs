@@ -26,7 +26,7 @@ impl PolicyError {
 
     /// `Err` if there is any diagnostic, ordered by file and place.
     pub(crate) fn from_list(mut list: Vec<Diagnostic>) -> Result<(), PolicyError> {
-        list.sort_by(|a, b| (a.source, a.line, a.column).cmp(&(b.source, b.line, b.column)));
+        list.sort_by_key(|d| (d.source, d.line, d.column));
         let mut list = list.into_iter();
         match list.next() {
             None => Ok(()),
@@ -84,6 +84,11 @@ impl Diagnostic {
     pub(crate) fn new(sources: &[SourceText], at: Mark, clause: String, problem: Problem) -> Diagnostic {
         let source = sources.get(at.source);
         let help = problem.help();
+        // What stands where a source should may be a pasted secret; errors end up in logs.
+        let text = match problem {
+            Problem::Source => "",
+            _ => source.map_or("", |s| s.text.as_str()),
+        };
         Diagnostic {
             source: at.source,
             file: source.map(|s| s.name.clone()).unwrap_or_default(),
@@ -92,7 +97,7 @@ impl Diagnostic {
             clause,
             problem,
             help,
-            excerpt: render::Excerpt::cut(source.map_or("", |s| s.text.as_str()), at, MAX_EXCERPT),
+            excerpt: render::Excerpt::cut(text, at, MAX_EXCERPT),
         }
     }
 }

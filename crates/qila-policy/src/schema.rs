@@ -18,3 +18,49 @@ pub fn schema() -> Value {
     }
     schema
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::parse::keys;
+    use std::collections::BTreeSet;
+
+    /// The reader and the schema know the same keys, in every clause.
+    #[test]
+    fn the_schema_has_the_keys_of_the_reader() {
+        let schema = super::schema();
+        let cases: &[(&str, &[&str])] = &[
+            ("", keys::ROOT),
+            ("/$defs/Resources", keys::RESOURCES),
+            ("/$defs/Hard", keys::HARD),
+            ("/$defs/DiskIo", keys::DISK_IO),
+            ("/$defs/Filesystem", keys::FILESYSTEM),
+            ("/$defs/BasePath", keys::BASE),
+            ("/$defs/Network", keys::NETWORK),
+            ("/$defs/Rule", keys::RULE),
+            ("/$defs/Rates", keys::RATES),
+            ("/$defs/Credential", keys::CREDENTIAL),
+            ("/$defs/Command", keys::SOURCE),
+            ("/$defs/Placement", keys::PLACEMENT),
+            ("/$defs/Syscalls", keys::SYSCALLS),
+            ("/$defs/Environment", keys::ENVIRONMENT),
+        ];
+        for (pointer, wanted) in cases {
+            let definition = schema.pointer(pointer).unwrap();
+            let found: BTreeSet<&str> = definition["properties"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(String::as_str)
+                .collect();
+            assert_eq!(found, wanted.iter().copied().collect(), "{pointer}");
+            assert_eq!(definition["additionalProperties"], false, "{pointer}");
+        }
+        // A clause that was added to the schema must be added above.
+        let objects = schema["$defs"]
+            .as_object()
+            .unwrap()
+            .values()
+            .filter(|d| d.get("properties").is_some());
+        assert_eq!(objects.count() + 1, cases.len());
+    }
+}

@@ -1,4 +1,10 @@
 //! What is wrong with a policy is said with its place: every case is a snapshot of the rendered error.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside a test function"
+)]
 use qila_policy::{NoFiles, PolicyError, parse};
 
 fn refused(text: &str) -> PolicyError {

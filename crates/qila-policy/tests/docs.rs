@@ -1,4 +1,10 @@
 //! docs/policy.schema.json and docs/policy.md are those of this code. `QILA_BLESS=1 cargo test -p qila-policy` writes them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside a test function"
+)]
 use std::path::PathBuf;
 
 fn current(name: &str, wanted: &str) {

@@ -1,4 +1,10 @@
 //! `extends`: order, merging, and what is refused.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside a test function"
+)]
 use qila_policy::model::{Placement, SyscallBase};
 use qila_policy::{LoadError, Loaded, Origin, Policy, PolicyError, PolicySource, parse};
 use qila_types::Tier;
@@ -124,7 +130,7 @@ fn chains_and_fans_are_bounded() {
             let names: Vec<String> = (0..self.fan)
                 .map(|i| format!("./{}-{i}.yaml", self.loaded))
                 .collect();
-            let stop = self.fan > 1 && self.loaded % 3 == 0;
+            let stop = self.fan > 1 && self.loaded.is_multiple_of(3);
             let text = if stop {
                 "version: 1\n".to_owned()
             } else {

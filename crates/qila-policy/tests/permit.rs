@@ -1,4 +1,10 @@
 //! No policy exceeds the constitution.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside a test function"
+)]
 use qila_policy::model::HostPattern;
 use qila_policy::{Constitution, NoFiles, Permit, PermitError, Policy, parse};
 use qila_types::{Bytes, Cpus, Millis};

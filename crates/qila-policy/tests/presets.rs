@@ -1,4 +1,10 @@
 //! The built-in policies: right, small in what they ask, and as their snapshots say.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside a test function"
+)]
 use qila_policy::explain::sentences;
 use qila_policy::model::WorkspaceMode;
 use qila_policy::{ClauseId, NoFiles, Policy, canonical, parse, preset};
@@ -24,7 +30,7 @@ fn each_asks_only_for_what_an_unprivileged_user_gets() {
             "{}",
             preset.name
         );
-        assert!(r.cpu.is_none_or(|c| c.0 % 1_000 == 0), "{}", preset.name);
+        assert!(r.cpu.is_none_or(|c| c.0.is_multiple_of(1_000)), "{}", preset.name);
         // The hard limit that stock distributions leave a user with is at least this.
         assert!(r.open_files.is_none_or(|n| n <= 4096), "{}", preset.name);
         assert!(r.memory.is_some() && r.processes.is_some() && r.disk.is_some() && r.wall_time.is_some());
@@ -49,6 +55,19 @@ fn each_reads_the_same_when_extended_by_an_empty_file() {
         let over = parse("policy.yaml", &text, &mut NoFiles).unwrap();
         assert_eq!(canonical(&over), canonical(&built_in(preset.name)));
     }
+}
+
+#[test]
+fn each_is_the_same_read_and_ready_made() {
+    for preset in preset::PRESETS {
+        assert_eq!(
+            preset::policy(preset.name).unwrap().unwrap(),
+            built_in(preset.name),
+            "{}",
+            preset.name
+        );
+    }
+    assert!(preset::policy("ofline").is_none());
 }
 
 #[test]

@@ -1,4 +1,10 @@
 //! Any text is a policy or an error; a policy has one canonical text.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside a test function"
+)]
 use proptest::prelude::*;
 use qila_policy::{NoFiles, canonical, parse, preset};
 

@@ -10,7 +10,10 @@ use rustix::process::Pid;
 pub(crate) fn make(plan: &CgroupPlan, undos: &mut Undos) -> Result<(), LaunchError> {
     for path in &plan.directories {
         undos.push(Undo::Cgroup(path.into()));
-        step(format!("making cgroup {path}"), mkdir(path, Mode::from_raw_mode(0o755)))?;
+        step(
+            format!("making cgroup {path}"),
+            mkdir(path, Mode::from_raw_mode(0o755)),
+        )?;
     }
     for (path, value) in &plan.writes {
         match write(path, value) {
@@ -26,7 +29,10 @@ pub(crate) fn make(plan: &CgroupPlan, undos: &mut Undos) -> Result<(), LaunchErr
 /// Moves a process into the cgroups.
 pub(crate) fn join(plan: &CgroupPlan, pid: Pid) -> Result<(), LaunchError> {
     for path in &plan.join {
-        step(format!("joining {path}"), write(path, &pid.as_raw_nonzero().to_string()))?;
+        step(
+            format!("joining {path}"),
+            write(path, &pid.as_raw_nonzero().to_string()),
+        )?;
     }
     Ok(())
 }
@@ -54,7 +60,10 @@ pub struct Counters {
 /// Reads the counters of a plan's cgroups.
 pub fn counters(plan: &CgroupPlan) -> Counters {
     let field = |path: &Option<String>, name: &str| -> u64 {
-        let text = path.as_ref().and_then(|p| std::fs::read_to_string(p).ok()).unwrap_or_default();
+        let text = path
+            .as_ref()
+            .and_then(|p| std::fs::read_to_string(p).ok())
+            .unwrap_or_default();
         let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|v| v.trim().parse().ok()).unwrap_or(0)
     };

@@ -16,7 +16,10 @@ const CONTROL: i32 = 3;
 /// Becomes the guest. Returns only on failure, after the failure was reported.
 pub(crate) fn become_guest(plan: &Plan, control: OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::Stdio) {
     if let Err((step, errno)) = build(plan, &control, guest, stdio) {
-        let report = Report::Failed { step, errno: errno.raw_os_error() };
+        let report = Report::Failed {
+            step,
+            errno: errno.raw_os_error(),
+        };
         if let Ok(packet) = encode(&report) {
             let _ = pass::send(&control, &packet, &[]);
         }
@@ -33,7 +36,8 @@ fn build(plan: &Plan, control: &OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::S
     rustix::process::umask(Mode::empty());
     identity(plan)?;
     if let Some(listeners) = network::lock(plan.network()).map_err(|(s, e)| (s.to_owned(), e))? {
-        let packet = encode(&Report::Locked).map_err(|_| ("handing listeners out".to_owned(), Errno::MSGSIZE))?;
+        let packet =
+            encode(&Report::Locked).map_err(|_| ("handing listeners out".to_owned(), Errno::MSGSIZE))?;
         let fds = listeners.each_ref().map(|fd| fd.as_fd());
         named("handing listeners out", pass::send(control, &packet, &fds))?;
     }
@@ -53,12 +57,23 @@ fn build(plan: &Plan, control: &OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::S
 /// One user, one group, the same inside and outside.
 fn identity(plan: &Plan) -> Result<(), Failed> {
     let put = |file: &str, text: String| {
-        let fd = openat(CWD, format!("/proc/self/{file}"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let fd = openat(
+            CWD,
+            format!("/proc/self/{file}"),
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         rustix::io::write(&fd, text.as_bytes()).map(drop)
     };
     named("mapping groups", put("setgroups", "deny".into()))?;
-    named("mapping the group", put("gid_map", format!("{0} {0} 1", plan.gid())))?;
-    named("mapping the user", put("uid_map", format!("{0} {0} 1", plan.uid())))
+    named(
+        "mapping the group",
+        put("gid_map", format!("{0} {0} 1", plan.gid())),
+    )?;
+    named(
+        "mapping the user",
+        put("uid_map", format!("{0} {0} 1", plan.uid())),
+    )
 }
 
 /// The launcher says go when the process is in its cgroups; the packet holds the CA certificate.
@@ -77,7 +92,10 @@ fn become_program(control: &OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::Stdio
     // The descriptors are moved out of the way first: any of them may sit on a number that is about to be overwritten.
     let high = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 16);
     let [guest, control] = [guest, control.as_fd()].map(high);
-    let (guest, control) = (named("moving descriptors", guest)?, named("moving descriptors", control)?);
+    let (guest, control) = (
+        named("moving descriptors", guest)?,
+        named("moving descriptors", control)?,
+    );
     let streams = [&stdio.input, &stdio.output, &stdio.error].map(|fd| high(fd.as_fd()));
     let [input, output, error] = streams;
     named("standard input", input.and_then(rustix::stdio::dup2_stdin))?;

@@ -30,5 +30,8 @@ pub enum LaunchError {
 
 /// Names a step.
 pub(crate) fn step<T>(name: impl Into<String>, result: Result<T, Errno>) -> Result<T, LaunchError> {
-    result.map_err(|errno| LaunchError::Step { step: name.into(), errno })
+    result.map_err(|errno| LaunchError::Step {
+        step: name.into(),
+        errno,
+    })
 }

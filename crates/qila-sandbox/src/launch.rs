@@ -51,10 +51,16 @@ impl Sandbox {
         let mut undos = Undos::default();
         let root = &plan.view().root;
         undos.push(Undo::Directory(root.into()));
-        step(format!("making {root}"), mkdir(root.as_str(), Mode::from_raw_mode(0o700)))?;
+        step(
+            format!("making {root}"),
+            mkdir(root.as_str(), Mode::from_raw_mode(0o700)),
+        )?;
         cgroup::make(plan.cgroup(), &mut undos)?;
         let (ours, theirs) = step("making the control socket", pass::pair())?;
-        let namespaces = plan.namespaces().iter().fold(Namespaces::NONE, |all, n| all.with(flag(*n)));
+        let namespaces = plan
+            .namespaces()
+            .iter()
+            .fold(Namespaces::NONE, |all, n| all.with(flag(*n)));
         match step("making namespaces", fork(namespaces))? {
             Fork::Child => {
                 drop(ours);
@@ -64,7 +70,12 @@ impl Sandbox {
             Fork::Parent { pid, pidfd } => {
                 undos.push(Undo::Process(pidfd));
                 cgroup::join(plan.cgroup(), pid)?;
-                Ok(Sandbox { control: ours, pid, buffer: vec![0; 1024], undos })
+                Ok(Sandbox {
+                    control: ours,
+                    pid,
+                    buffer: vec![0; 1024],
+                    undos,
+                })
             }
         }
     }
@@ -83,7 +94,11 @@ impl Sandbox {
     pub fn listeners(&mut self) -> Result<Listening, LaunchError> {
         match self.next()? {
             (Report::Locked, fds) => match <[OwnedFd; 3]>::try_from(fds) {
-                Ok([tcp, dns_udp, dns_tcp]) => Ok(Listening { tcp, dns_udp, dns_tcp }),
+                Ok([tcp, dns_udp, dns_tcp]) => Ok(Listening {
+                    tcp,
+                    dns_udp,
+                    dns_tcp,
+                }),
                 Err(_) => Err(LaunchError::Vanished("no listeners came")),
             },
             (other, _) => Err(unexpected(other)),
@@ -96,7 +111,12 @@ impl Sandbox {
         // A child that failed has closed its end, after saying why: that is worth more than the broken pipe.
         match pass::send(&self.control, &packet, &[]) {
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
-            Err(errno) => return Err(LaunchError::Step { step: "speaking to the child".into(), errno }),
+            Err(errno) => {
+                return Err(LaunchError::Step {
+                    step: "speaking to the child".into(),
+                    errno,
+                });
+            }
         }
         match self.next()? {
             (Report::Ready, _) => Ok(()),
@@ -135,7 +155,10 @@ impl Sandbox {
 
     /// Receives the guest's next report.
     pub fn next(&mut self) -> Result<(Report, Vec<OwnedFd>), LaunchError> {
-        let (n, fds) = step("listening to the guest", pass::receive(&self.control, &mut self.buffer))?;
+        let (n, fds) = step(
+            "listening to the guest",
+            pass::receive(&self.control, &mut self.buffer),
+        )?;
         if n == 0 {
             return Err(LaunchError::Vanished("its socket closed"));
         }
@@ -161,7 +184,10 @@ impl Sandbox {
 
 fn unexpected(report: Report) -> LaunchError {
     match report {
-        Report::Failed { step, errno } => LaunchError::Inside { step, errno: Errno::from_raw_os_error(errno) },
+        Report::Failed { step, errno } => LaunchError::Inside {
+            step,
+            errno: Errno::from_raw_os_error(errno),
+        },
         _ => LaunchError::Vanished("it spoke out of turn"),
     }
 }

@@ -17,14 +17,25 @@ pub(crate) fn lock(plan: &NetworkPlan) -> Result<Option<[OwnedFd; 3]>, (&'static
         NetworkPlan::Closed { loopback } => {
             netlink::loopback_up(false).map_err(named("bringing loopback up"))?;
             if !loopback {
-                nft::install(nft::Lock { tcp: None, dns: None, loopback }).map_err(named("closing loopback"))?;
+                nft::install(nft::Lock {
+                    tcp: None,
+                    dns: None,
+                    loopback,
+                })
+                .map_err(named("closing loopback"))?;
             }
             Ok(None)
         }
-        NetworkPlan::Locked { loopback, tcp, dns, .. } => {
+        NetworkPlan::Locked {
+            loopback, tcp, dns, ..
+        } => {
             netlink::loopback_up(true).map_err(named("bringing loopback up"))?;
-            nft::install(nft::Lock { tcp: Some(tcp), dns: Some(dns), loopback })
-                .map_err(named("installing the network lock (nf_tables, nf_nat)"))?;
+            nft::install(nft::Lock {
+                tcp: Some(tcp),
+                dns: Some(dns),
+                loopback,
+            })
+            .map_err(named("installing the network lock (nf_tables, nf_nat)"))?;
             let listeners = || {
                 Ok([
                     listener(SocketType::STREAM, tcp)?,
@@ -32,7 +43,9 @@ pub(crate) fn lock(plan: &NetworkPlan) -> Result<Option<[OwnedFd; 3]>, (&'static
                     listener(SocketType::STREAM, dns)?,
                 ])
             };
-            listeners().map(Some).map_err(named("opening the gateway's listeners"))
+            listeners()
+                .map(Some)
+                .map_err(named("opening the gateway's listeners"))
         }
     }
 }

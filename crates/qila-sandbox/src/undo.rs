@@ -63,8 +63,14 @@ fn kill_members(path: &std::path::Path) {
     if std::fs::write(path.join("cgroup.kill"), "1").is_ok() {
         return;
     }
-    let Ok(text) = std::fs::read_to_string(path.join("cgroup.procs")) else { return };
-    for pid in text.lines().filter_map(|l| l.parse().ok()).filter_map(rustix::process::Pid::from_raw) {
+    let Ok(text) = std::fs::read_to_string(path.join("cgroup.procs")) else {
+        return;
+    };
+    for pid in text
+        .lines()
+        .filter_map(|l| l.parse().ok())
+        .filter_map(rustix::process::Pid::from_raw)
+    {
         // A member of a cgroup of ours: started by us, and told apart from a successor of its number by the pidfd.
         if let Ok(pidfd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
             let still = std::fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();

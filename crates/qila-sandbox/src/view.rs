@@ -2,7 +2,7 @@
 use qila_plan::{Injected, PathKind, View, ViewEntry};
 use qila_sys::mount::{MountAttr, freeze, restrict};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, mkdirat, openat, symlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
@@ -36,17 +36,31 @@ impl<'a> Builder<'a> {
         for (i, entry) in view.entries.iter().enumerate() {
             if let ViewEntry::Host { source, writable, .. } = entry {
                 let tree = named(format!("opening {source}"), clone_tree(CWD, source))?;
-                let attr = MountAttr { read_only: !writable, no_exec: false };
-                named(format!("restricting {source}"), restrict(tree.as_fd(), attr, false))?;
+                let attr = MountAttr {
+                    read_only: !writable,
+                    no_exec: false,
+                };
+                named(
+                    format!("restricting {source}"),
+                    restrict(tree.as_fd(), attr, false),
+                )?;
                 sources.push((i, tree));
             }
             if let ViewEntry::Layer { target, upper, work } = entry {
-                let layer = named(format!("mounting the copy-on-write layer of {target}"), overlay(target, upper, work))?;
+                let layer = named(
+                    format!("mounting the copy-on-write layer of {target}"),
+                    overlay(target, upper, work),
+                )?;
                 sources.push((i, layer));
             }
         }
         let root = named("mounting the new root", tmpfs("4m", 16_384, "0755"))?;
-        named("placing the new root", attach(root.as_fd(), CWD, &view.root))?;
+        let place = named("opening the place of the new root", directory(CWD, &view.root))?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        named(
+            "placing the new root",
+            move_mount(root.as_fd(), "", place.as_fd(), "", flags),
+        )?;
         let root = named("opening the new root", directory(CWD, &view.root))?;
         Ok((Builder { view, root }, sources))
     }
@@ -54,8 +68,14 @@ impl<'a> Builder<'a> {
     /// Adds every entry in order. `ca` is the sandbox's CA certificate, where there is one.
     pub(crate) fn build(&self, sources: Vec<(usize, OwnedFd)>, ca: &[u8]) -> Result<(), Failed> {
         named("making private directory", mkdirat(&self.root, OWN, mode(0o755)))?;
-        named("making empty directory", mkdirat(&self.root, ".qila/empty", mode(0o555)))?;
-        named("making empty file", write_file(self.root.as_fd(), ".qila/none", b"", 0o444))?;
+        named(
+            "making empty directory",
+            mkdirat(&self.root, ".qila/empty", mode(0o555)),
+        )?;
+        named(
+            "making empty file",
+            write_file(self.root.as_fd(), ".qila/none", b"", 0o444),
+        )?;
         self.scratch()?;
         let mut sources = sources.into_iter().peekable();
         for (i, entry) in self.view.entries.iter().enumerate() {
@@ -67,29 +87,55 @@ impl<'a> Builder<'a> {
 
     /// One memory-backed file system behind every scratch directory, so that one size bounds them together.
     fn scratch(&self) -> Result<(), Failed> {
-        let size = self.view.scratch.map_or_else(|| "1g".to_owned(), |b| b.0.max(65_536).to_string());
-        let tree = named("mounting scratch space", tmpfs(&size, self.view.scratch_files, "0755"))?;
-        named("making scratch directory", mkdirat(&self.root, ".qila/scratch", mode(0o755)))?;
-        named("placing scratch space", attach(tree.as_fd(), self.root.as_fd(), ".qila/scratch"))
+        let size = self
+            .view
+            .scratch
+            .map_or_else(|| "1g".to_owned(), |b| b.0.max(65_536).to_string());
+        let tree = named(
+            "mounting scratch space",
+            tmpfs(&size, self.view.scratch_files, "0755"),
+        )?;
+        named(
+            "making scratch directory",
+            mkdirat(&self.root, ".qila/scratch", mode(0o755)),
+        )?;
+        named(
+            "placing scratch space",
+            attach(tree.as_fd(), self.root.as_fd(), ".qila/scratch"),
+        )
     }
 
     fn add(&self, entry: &ViewEntry, source: Option<OwnedFd>, ca: &[u8]) -> Result<(), Failed> {
         let label = |what: &str| format!("{what} {}", entry.target());
         match entry {
             ViewEntry::Host { target, kind, .. } => {
-                let Some(tree) = source else { return Err((label("opening"), Errno::NOENT)) };
+                let Some(tree) = source else {
+                    return Err((label("opening"), Errno::NOENT));
+                };
                 named(label("making"), self.place(target, *kind))?;
-                named(label("mounting"), attach(tree.as_fd(), self.root.as_fd(), relative(target)))
+                named(
+                    label("mounting"),
+                    attach(tree.as_fd(), self.root.as_fd(), relative(target)),
+                )
             }
             ViewEntry::Layer { target, .. } => {
-                let Some(tree) = source else { return Err((label("opening"), Errno::NOENT)) };
+                let Some(tree) = source else {
+                    return Err((label("opening"), Errno::NOENT));
+                };
                 named(label("making"), self.place(target, PathKind::Directory))?;
-                named(label("mounting"), attach(tree.as_fd(), self.root.as_fd(), relative(target)))
+                named(
+                    label("mounting"),
+                    attach(tree.as_fd(), self.root.as_fd(), relative(target)),
+                )
             }
             ViewEntry::Link { target, to } => named(label("linking"), self.link(target, to)),
-            ViewEntry::Scratch { target, mode: bits } => named(label("mounting"), self.scratch_at(target, *bits)),
+            ViewEntry::Scratch { target, mode: bits } => {
+                named(label("mounting"), self.scratch_at(target, *bits))
+            }
             ViewEntry::Hidden { target, kind } => named(label("hiding"), self.cover(target, *kind)),
-            ViewEntry::Injected { target, content } => named(label("providing"), self.inject(target, *content, ca)),
+            ViewEntry::Injected { target, content } => {
+                named(label("providing"), self.inject(target, *content, ca))
+            }
             ViewEntry::Proc { masked } => self.proc(masked),
             ViewEntry::Dev { devices } => self.dev(devices),
         }
@@ -120,8 +166,9 @@ impl<'a> Builder<'a> {
             }
             so_far.push_str(part);
             match mkdirat(&self.root, so_far.as_str(), mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(Errno::ROFS) if exists(self.root.as_fd(), &so_far) => {}
+                Ok(()) => {}
+                // A link on the way would lead out of the new root while the host's tree is still the real one.
+                Err(Errno::EXIST | Errno::ROFS) => drop(directory(self.root.as_fd(), &so_far)?),
                 Err(e) => return Err(e),
             }
         }
@@ -151,9 +198,20 @@ impl<'a> Builder<'a> {
         if !exists(self.root.as_fd(), path) {
             return Ok(()); // nothing there to hide
         }
-        let what = if kind == PathKind::Directory { ".qila/empty" } else { ".qila/none" };
+        let what = if kind == PathKind::Directory {
+            ".qila/empty"
+        } else {
+            ".qila/none"
+        };
         let tree = clone_tree(self.root.as_fd(), what)?;
-        restrict(tree.as_fd(), MountAttr { read_only: true, no_exec: true }, false)?;
+        restrict(
+            tree.as_fd(),
+            MountAttr {
+                read_only: true,
+                no_exec: true,
+            },
+            false,
+        )?;
         attach(tree.as_fd(), self.root.as_fd(), path)
     }
 
@@ -172,7 +230,14 @@ impl<'a> Builder<'a> {
         let name = format!(".qila/{}", path.replace('/', "-"));
         write_file(self.root.as_fd(), &name, &bytes, 0o444)?;
         let tree = clone_tree(self.root.as_fd(), &name)?;
-        restrict(tree.as_fd(), MountAttr { read_only: true, no_exec: true }, false)?;
+        restrict(
+            tree.as_fd(),
+            MountAttr {
+                read_only: true,
+                no_exec: true,
+            },
+            false,
+        )?;
         attach(tree.as_fd(), self.root.as_fd(), path)
     }
 
@@ -187,7 +252,10 @@ impl<'a> Builder<'a> {
             fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attr)
         };
         named("making /proc", self.make_dirs("proc"))?;
-        let proc = named("mounting procfs (is the host's own /proc partly covered?)", mount())?;
+        let proc = named(
+            "mounting procfs (is the host's own /proc partly covered?)",
+            mount(),
+        )?;
         named("placing /proc", attach(proc.as_fd(), self.root.as_fd(), "proc"))?;
         for name in masked {
             let path = format!("proc/{name}");
@@ -208,16 +276,31 @@ impl<'a> Builder<'a> {
             let path = format!("dev/{name}");
             let bind = || {
                 let tree = clone_tree(CWD, &format!("/{path}"))?;
-                restrict(tree.as_fd(), MountAttr { read_only: false, no_exec: true }, true)?;
+                restrict(
+                    tree.as_fd(),
+                    MountAttr {
+                        read_only: false,
+                        no_exec: true,
+                    },
+                    true,
+                )?;
                 write_file(self.root.as_fd(), &path, b"", 0o666)?;
                 attach(tree.as_fd(), self.root.as_fd(), &path)
             };
             named(format!("providing /{path}"), bind())?;
         }
-        let links = [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
-            ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx")];
+        let links = [
+            ("fd", "/proc/self/fd"),
+            ("stdin", "/proc/self/fd/0"),
+            ("stdout", "/proc/self/fd/1"),
+            ("stderr", "/proc/self/fd/2"),
+            ("ptmx", "pts/ptmx"),
+        ];
         for (name, to) in links {
-            named(format!("linking /dev/{name}"), symlinkat(to, &self.root, format!("dev/{name}").as_str()))?;
+            named(
+                format!("linking /dev/{name}"),
+                symlinkat(to, &self.root, format!("dev/{name}").as_str()),
+            )?;
         }
         let pts = || {
             let fs = fsopen("devpts", FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -235,7 +318,10 @@ impl<'a> Builder<'a> {
     /// Covers Qila's own directory, makes the root read only, and leaves the host's tree for good.
     pub(crate) fn enter(self) -> Result<(), Failed> {
         named("detaching scratch space", rustix::process::fchdir(&self.root))?;
-        named("detaching scratch space", unmount(".qila/scratch", UnmountFlags::DETACH))?;
+        named(
+            "detaching scratch space",
+            unmount(".qila/scratch", UnmountFlags::DETACH),
+        )?;
         named("hiding private directory", self.cover(OWN, PathKind::Directory))?;
         named("making the root read only", freeze(self.root.as_fd()))?;
         named("entering the new root", rustix::process::pivot_root(".", "."))?;
@@ -257,11 +343,28 @@ fn parent(path: &str) -> &str {
 }
 
 fn exists(root: BorrowedFd<'_>, path: &str) -> bool {
-    rustix::fs::statat(root, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    inside(root, path).is_ok()
+}
+
+/// Opens a place beneath the new root; links on the way lead to where they will lead once it is the real one.
+fn inside(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    openat2(
+        root,
+        path,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+        how,
+    )
 }
 
 fn directory(at: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
-    openat(at, path, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+    openat(
+        at,
+        path,
+        OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        Mode::empty(),
+    )
 }
 
 fn write_file(root: BorrowedFd<'_>, path: &str, bytes: &[u8], bits: u32) -> Result<(), Errno> {
@@ -286,7 +389,9 @@ fn clone_tree(at: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
 
 /// Places a mount. The last part of the path is not followed if it is a symbolic link.
 fn attach(tree: BorrowedFd<'_>, at: BorrowedFd<'_>, path: &str) -> Result<(), Errno> {
-    move_mount(tree, "", at, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    let place = inside(at, path)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(tree, "", place.as_fd(), "", flags)
 }
 
 fn tmpfs(size: &str, files: u64, bits: &str) -> Result<OwnedFd, Errno> {
@@ -328,7 +433,10 @@ fn host_bundle(ca: &[u8]) -> Vec<u8> {
         "/etc/ssl/ca-bundle.pem",
         "/etc/ssl/cert.pem",
     ];
-    let mut bytes = KNOWN.iter().find_map(|p| std::fs::read(Path::new(p)).ok()).unwrap_or_default();
+    let mut bytes = KNOWN
+        .iter()
+        .find_map(|p| std::fs::read(Path::new(p)).ok())
+        .unwrap_or_default();
     if !bytes.ends_with(b"\n") {
         bytes.push(b'\n');
     }

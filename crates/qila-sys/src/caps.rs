@@ -33,8 +33,15 @@ pub fn drop_all() -> Result<()> {
     const SECUREBITS: libc::c_ulong = 0b1110_1111;
     // SAFETY: takes integers only.
     check(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0) }.into())?;
-    let header = Header { version: VERSION_3, pid: 0 };
-    let none = [Data { effective: 0, permitted: 0, inheritable: 0 }; 2];
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let none = [Data {
+        effective: 0,
+        permitted: 0,
+        inheritable: 0,
+    }; 2];
     // SAFETY: version 3 takes a header and an array of two, both of which outlive the call.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) }).map(drop)
 }

@@ -5,7 +5,10 @@ use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 
 fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
-    list.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+    list.iter()
+        .map(|s| s.as_ptr())
+        .chain(std::iter::once(std::ptr::null()))
+        .collect()
 }
 
 fn last() -> Errno {
@@ -48,7 +51,8 @@ pub fn close_from(first: u32) -> Result<()> {
 pub fn cloexec_from(first: u32) -> Result<()> {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
     // SAFETY: only flags of descriptors change.
-    crate::check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
+    crate::check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) })
+        .map(drop)
 }
 
 /// Takes over a descriptor that this program was started with. Each may be taken once.

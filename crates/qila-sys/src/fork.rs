@@ -65,7 +65,10 @@ pub fn fork(namespaces: Namespaces) -> Result<Fork> {
     if raw == 0 {
         return Ok(Fork::Child);
     }
-    let pid = i32::try_from(raw).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
+    let pid = i32::try_from(raw)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or(rustix::io::Errno::SRCH)?;
     // SAFETY: the kernel stored a new descriptor there, which nothing else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Fork::Parent { pid, pidfd })
@@ -73,7 +76,9 @@ pub fn fork(namespaces: Namespaces) -> Result<Fork> {
 
 fn single_threaded() -> bool {
     // The link count of the task directory is the number of threads plus two, without listing it.
-    rustix::fs::stat("/proc/self/task").map(|s| s.st_nlink <= 3).unwrap_or(false)
+    rustix::fs::stat("/proc/self/task")
+        .map(|s| s.st_nlink <= 3)
+        .unwrap_or(false)
 }
 
 /// Moves the calling process into new namespaces. For a new PID namespace it is the next child that is in it.

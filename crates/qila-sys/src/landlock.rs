@@ -110,19 +110,28 @@ impl Ruleset {
         let fd = check(unsafe { libc::syscall(CREATE, &raw const attr, size, 0u32) })?;
         let fd = i32::try_from(fd).map_err(|_| rustix::io::Errno::BADF)?;
         // SAFETY: a new descriptor that nothing else owns.
-        Ok(Ruleset { fd: unsafe { OwnedFd::from_raw_fd(fd) }, fs: attr.fs })
+        Ok(Ruleset {
+            fd: unsafe { OwnedFd::from_raw_fd(fd) },
+            fs: attr.fs,
+        })
     }
 
     /// Allows rights on what the descriptor names, and beneath it if it is a directory. Rights unknown to the ABI are left out.
     pub fn allow_path(&self, path: BorrowedFd<'_>, rights: u64) -> Result<()> {
-        let rule = PathBeneath { allowed: rights & self.fs, parent: path.as_raw_fd() };
+        let rule = PathBeneath {
+            allowed: rights & self.fs,
+            parent: path.as_raw_fd(),
+        };
         // SAFETY: the struct has the kernel's packed layout and outlives the call.
         check(unsafe { libc::syscall(ADD_RULE, self.fd.as_raw_fd(), 1u32, &raw const rule, 0u32) }).map(drop)
     }
 
     /// Allows connecting to a TCP port.
     pub fn allow_connect(&self, port: u16) -> Result<()> {
-        let rule = NetPort { allowed: 2, port: port.into() };
+        let rule = NetPort {
+            allowed: 2,
+            port: port.into(),
+        };
         // SAFETY: the struct has the kernel's layout and outlives the call.
         check(unsafe { libc::syscall(ADD_RULE, self.fd.as_raw_fd(), 2u32, &raw const rule, 0u32) }).map(drop)
     }

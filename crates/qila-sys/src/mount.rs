@@ -37,17 +37,44 @@ pub fn restrict(mount: BorrowedFd<'_>, attr: MountAttr, devices: bool) -> Result
     if attr.no_exec {
         set |= MOUNT_ATTR_NOEXEC;
     }
-    set_attr(mount, RawAttr { set, clear: 0, propagation: 0, userns: 0 }, AT_RECURSIVE)
+    set_attr(
+        mount,
+        RawAttr {
+            set,
+            clear: 0,
+            propagation: 0,
+            userns: 0,
+        },
+        AT_RECURSIVE,
+    )
 }
 
 /// Makes one mount read only, those beneath it staying as they are.
 pub fn freeze(mount: BorrowedFd<'_>) -> Result<()> {
-    set_attr(mount, RawAttr { set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns: 0 }, 0)
+    set_attr(
+        mount,
+        RawAttr {
+            set: MOUNT_ATTR_RDONLY,
+            clear: 0,
+            propagation: 0,
+            userns: 0,
+        },
+        0,
+    )
 }
 
 /// Cuts the mount and all beneath it off from what is mounted elsewhere.
 pub fn make_private(mount: BorrowedFd<'_>) -> Result<()> {
-    set_attr(mount, RawAttr { set: 0, clear: 0, propagation: libc::MS_PRIVATE, userns: 0 }, AT_RECURSIVE)
+    set_attr(
+        mount,
+        RawAttr {
+            set: 0,
+            clear: 0,
+            propagation: libc::MS_PRIVATE,
+            userns: 0,
+        },
+        AT_RECURSIVE,
+    )
 }
 
 fn set_attr(mount: BorrowedFd<'_>, attr: RawAttr, flags: libc::c_int) -> Result<()> {

@@ -107,7 +107,10 @@ impl Batch {
             let mut rest = buffer.get(..n).unwrap_or(&[]);
             while let Some((kind, body, tail)) = next(rest) {
                 if kind == NLMSG_ERROR {
-                    let code = body.get(..4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_ne_bytes);
+                    let code = body
+                        .get(..4)
+                        .and_then(|b| b.try_into().ok())
+                        .map_or(0, i32::from_ne_bytes);
                     if code != 0 {
                         return Err(Errno::from_raw_os_error(code.saturating_neg()));
                     }
@@ -130,9 +133,21 @@ fn next(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
 fn open(protocol: u32) -> Result<OwnedFd> {
     let protocol = rustix::net::Protocol::from_raw(match std::num::NonZeroU32::new(protocol) {
         Some(p) => p,
-        None => return socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None),
+        None => {
+            return socket_with(
+                AddressFamily::NETLINK,
+                SocketType::RAW,
+                SocketFlags::CLOEXEC,
+                None,
+            );
+        }
     });
-    socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))
+    socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        Some(protocol),
+    )
 }
 
 const LO: u32 = 1;

@@ -24,7 +24,18 @@ struct Program {
 /// Puts the filter on the calling thread and all it starts. Needs no-new-privileges to be set.
 pub fn load(filter: &[Instruction]) -> Result<()> {
     let len = u16::try_from(filter.len()).map_err(|_| rustix::io::Errno::TOOBIG)?;
-    let program = Program { len, filter: filter.as_ptr() };
+    let program = Program {
+        len,
+        filter: filter.as_ptr(),
+    };
     // SAFETY: the kernel copies `len` instructions from the slice, which outlives the call.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) }).map(drop)
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            &raw const program,
+        )
+    })
+    .map(drop)
 }

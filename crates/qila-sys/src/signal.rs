@@ -31,7 +31,9 @@ impl SignalFd {
         };
         let fd = i32::try_from(fd).map_err(|_| rustix::io::Errno::BADF)?;
         // SAFETY: a new descriptor that nothing else owns.
-        Ok(SignalFd { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+        Ok(SignalFd {
+            fd: unsafe { OwnedFd::from_raw_fd(fd) },
+        })
     }
 
     /// The next pending signal's number, if one is pending.
@@ -40,7 +42,11 @@ impl SignalFd {
         let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
         // SAFETY: the buffer is the struct itself, with its size.
         let n = unsafe {
-            libc::read(self.fd.as_raw_fd(), (&raw mut info).cast(), size_of::<libc::signalfd_siginfo>())
+            libc::read(
+                self.fd.as_raw_fd(),
+                (&raw mut info).cast(),
+                size_of::<libc::signalfd_siginfo>(),
+            )
         };
         (n == size_of::<libc::signalfd_siginfo>() as isize).then_some(())?;
         i32::try_from(info.ssi_signo).ok()
@@ -64,7 +70,8 @@ pub fn reset_all() -> Result<()> {
     }
     let none = set_of(&[]);
     // SAFETY: the set is initialised and outlives the call.
-    check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) }.into()).map(drop)
+    check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) }.into())
+        .map(drop)
 }
 
 /// Ignores a signal in this process.
@@ -83,7 +90,10 @@ pub fn children_usage() -> (u64, u64) {
     }
     let ms = |t: libc::timeval| u64::try_from(t.tv_sec * 1000 + t.tv_usec / 1000).unwrap_or(0);
     let cpu = ms(usage.ru_utime).saturating_add(ms(usage.ru_stime));
-    (cpu, u64::try_from(usage.ru_maxrss).unwrap_or(0).saturating_mul(1024))
+    (
+        cpu,
+        u64::try_from(usage.ru_maxrss).unwrap_or(0).saturating_mul(1024),
+    )
 }
 
 /// Kills every other process of the caller's process namespace. Refused unless the caller is its PID 1.

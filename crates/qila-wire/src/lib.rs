@@ -78,6 +78,8 @@ pub struct Landlock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
+    /// List directories.
+    List,
     /// Read, list and start programs.
     Read,
     /// Everything but making device nodes.
@@ -173,7 +175,11 @@ pub enum WireError {
 /// Writes a message as a packet.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, WireError> {
     let bytes = postcard::to_extend(message, vec![VERSION]).map_err(|_| WireError::Malformed)?;
-    if bytes.len() > MAX_PACKET { Err(WireError::TooLarge(bytes.len())) } else { Ok(bytes) }
+    if bytes.len() > MAX_PACKET {
+        Err(WireError::TooLarge(bytes.len()))
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// Reads a packet.
@@ -204,7 +210,12 @@ mod tests {
 
     #[test]
     fn reports_survive_and_trailing_bytes_do_not() {
-        let report = Report::Ended { code: Some(3), signal: None, cpu_ms: 9, peak_memory: 1 << 20 };
+        let report = Report::Ended {
+            code: Some(3),
+            signal: None,
+            cpu_ms: 9,
+            peak_memory: 1 << 20,
+        };
         let mut packet = encode(&report).unwrap();
         assert_eq!(decode::<Report>(&packet), Ok(report));
         packet.push(0);

@@ -43,6 +43,8 @@ pub enum Problem {
     Number { text: String, low: u64, high: u64 },
     #[error("`{text}` is not {wanted}")]
     Form { text: String, wanted: &'static str },
+    #[error("not a source: expected `env:NAME`, `file:PATH` or `{{command: [PROGRAM, ARGUMENT]}}`")]
+    Source,
     #[error("{0}")]
     Host(#[from] HostPatternError),
     #[error("header `{0}` frames or routes the request and cannot carry a credential")]
@@ -166,6 +168,9 @@ impl Problem {
                     crate::preset::names()
                 ),
             }),
+            Problem::Source => {
+                Some("a real value is never written into a policy, only where it is found".to_owned())
+            }
             Problem::Contradiction(c) => c.help(),
             _ => None,
         }

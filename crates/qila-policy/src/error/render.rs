@@ -18,7 +18,7 @@ impl Excerpt {
         let index = usize::try_from(at.line.saturating_sub(1)).unwrap_or(usize::MAX);
         let line = text.lines().nth(index).unwrap_or_default();
         let column = usize::try_from(at.column.saturating_sub(1)).unwrap_or(0);
-        let skip = if column > max / 2 { column - max / 2 } else { 0 };
+        let skip = column.saturating_sub(max / 2);
         let shown: String = line.chars().skip(skip).take(max).map(visible).collect();
         let before = column - skip;
         let left = shown.trim_end().chars().count().saturating_sub(before);

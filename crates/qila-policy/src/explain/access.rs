@@ -79,7 +79,7 @@ fn files(policy: &Policy, out: &mut Vec<Clause>) {
         cannot(
             out,
             C::Read,
-            "cannot change them, nor read anything else of the home directory",
+            "cannot change what is only readable, nor see anything of the home directory that no clause names",
         );
     }
     if !fs.write.is_empty() {
@@ -108,14 +108,25 @@ fn network(policy: &Policy, out: &mut Vec<Clause>) {
         },
     );
     let rates = &net.rates;
-    for (rate, what) in [(rates.connections, "connections"), (rates.requests, "requests")] {
+    for (rate, what) in [
+        (rates.connections, "new connections"),
+        (rates.requests, "requests"),
+    ] {
         if let Some(rate) = rate {
-            can(out, C::Rates, format!("can make at most {rate} {what} in all"));
+            can(
+                out,
+                C::Rates,
+                format!("can make {what} at {rate} at most, over the whole sandbox"),
+            );
         }
     }
     for (rate, what) in [(rates.upload, "send"), (rates.download, "receive")] {
         if let Some(rate) = rate {
-            can(out, C::Rates, format!("can {what} at most {rate} in all"));
+            can(
+                out,
+                C::Rates,
+                format!("can {what} at {rate} at most, over the whole sandbox"),
+            );
         }
     }
     match net.loopback {
@@ -177,7 +188,7 @@ fn credentials(policy: &Policy, out: &mut Vec<Clause>) {
             false => format!(" (a placeholder is in {})", list(env)),
         };
         let without = if *optional {
-            "; without a value those hosts are not reached by it"
+            "; without a value, the rules that use it are left out"
         } else {
             ""
         };

@@ -31,8 +31,8 @@ impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Path::Root => Ok(()),
-            Path::Key(Path::Root, key) => f.write_str(key),
-            Path::Key(parent, key) => write!(f, "{parent}.{key}"),
+            Path::Key(Path::Root, key) => write!(f, "{key:.64}"),
+            Path::Key(parent, key) => write!(f, "{parent}.{key:.64}"),
             Path::Index(parent, index) => write!(f, "{parent}[{index}]"),
         }
     }

@@ -4,6 +4,7 @@
 use crate::error::Problem;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 use serde_saphyr::{Budget, Location, Options, Spanned};
 use std::fmt;
@@ -77,7 +78,14 @@ pub(crate) fn read(source: usize, text: &str) -> Result<Node, (Mark, Problem)> {
         let at = error.location().map_or(start, |l| mark(source, &l));
         (at, Problem::Syntax(plain(&error)))
     })?;
-    Ok(node(source, text, raw))
+    Ok(match raw.value {
+        // An empty file has no place of its own.
+        Raw::Null => Node {
+            value: Value::Null,
+            at: start,
+        },
+        _ => node(source, text, raw),
+    })
 }
 
 fn options() -> Options {
@@ -107,6 +115,16 @@ fn options() -> Options {
 
 /// The message without the place, which the diagnostic shows itself.
 fn plain(error: &serde_saphyr::Error) -> String {
+    if let serde_saphyr::Error::Budget { breach, .. } = error.without_snippet() {
+        return match breach {
+            BudgetBreach::Documents { .. } => {
+                "a policy is one YAML document, and here begins a second".to_owned()
+            }
+            BudgetBreach::Depth { .. } => format!("lists and maps nest deeper than {MAX_DEPTH}"),
+            BudgetBreach::Nodes { .. } => format!("more than {MAX_NODES} values"),
+            _ => "aliases or values grow beyond what a policy may hold".to_owned(),
+        };
+    }
     let text = error.without_snippet().to_string();
     let first = text.lines().next().unwrap_or_default();
     let cut = first.split(" at line ").next().unwrap_or(first);

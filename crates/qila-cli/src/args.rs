@@ -1,0 +1,179 @@
+//! The command line.
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Runs any AI agent, unmodified, inside a fort.
+///
+/// One policy file says what the agent may touch and spend. Qila enforces every line of it or refuses to start, and leaves the workspace as it was.
+#[derive(Debug, Parser)]
+#[command(name = "qila", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command in a sandbox.
+    #[command(after_help = RUN_HELP)]
+    Run(Run),
+    /// List runs.
+    Ps(Ps),
+    /// Stop a run.
+    Kill(Kill),
+    /// Read and explain policies.
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Say what each tier can enforce on this host, and how to fix the rest.
+    Doctor(Doctor),
+    /// Print a shell completion script.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory.
+    Man {
+        /// The directory.
+        directory: PathBuf,
+    },
+}
+
+const RUN_HELP: &str = "\
+Exit status: the command's own; 128+N if signal N ended it; 125 if Qila failed before the start, \
+126 if the command cannot be executed, 127 if it is not found; 124 if a limit of the policy ended it.
+
+Examples:
+  qila run --policy offline -- python3 script.py
+  qila run --policy ./policy.yaml --isolation container -- ./agent --task fix-tests";
+
+/// `qila run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Policy file, or the name of a built-in policy.
+    #[arg(long, short = 'p', value_name = "FILE|NAME", default_value = "coding-agent")]
+    pub policy: String,
+    /// Isolation tier, over the policy's own.
+    #[arg(long, value_name = "TIER")]
+    pub isolation: Option<Tier>,
+    /// Directory that the agent works on.
+    #[arg(long, short = 'w', value_name = "DIR")]
+    pub workspace: Option<PathBuf>,
+    /// Let the agent write the workspace itself instead of a copy-on-write layer.
+    #[arg(long)]
+    pub direct: bool,
+    /// Print the plan and run nothing.
+    #[arg(long)]
+    pub plan: bool,
+    /// Run although this clause cannot be enforced; recorded as evidence. May be repeated.
+    #[arg(long, value_name = "CLAUSE")]
+    pub allow_unenforced: Vec<String>,
+    /// Print the summary as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// Print no summary.
+    #[arg(long, short = 'q')]
+    pub quiet: bool,
+    /// The command and its arguments.
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// A tier that can be asked for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Tier {
+    /// The strongest that can enforce the whole policy here.
+    Auto,
+    /// Landlock, seccomp and a private view.
+    Process,
+    /// All namespaces and cgroup limits.
+    Container,
+    /// gVisor.
+    Gvisor,
+    /// A virtual machine.
+    Microvm,
+    /// A hardware enclave.
+    Enclave,
+}
+
+/// `qila ps`.
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// Ended runs that still hold changes, too.
+    #[arg(long, short = 'a')]
+    pub all: bool,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `qila kill`.
+#[derive(Debug, Args)]
+pub(crate) struct Kill {
+    /// The run, or the first characters of its id.
+    pub run: String,
+    /// Without giving the agent time to end by itself.
+    #[arg(long)]
+    pub now: bool,
+}
+
+/// `qila policy`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Say whether a policy is sound.
+    Check {
+        /// Policy file, or the name of a built-in policy.
+        policy: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say in plain words what an agent under a policy can and cannot do, and what enforces it here.
+    Explain {
+        /// Policy file, or the name of a built-in policy.
+        policy: String,
+        /// Isolation tier, over the policy's own.
+        #[arg(long, value_name = "TIER")]
+        isolation: Option<Tier>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a policy with everything it extends resolved.
+    Show {
+        /// Policy file, or the name of a built-in policy.
+        policy: String,
+    },
+    /// Print the JSON Schema of policy.yaml.
+    Schema,
+    /// List the built-in policies.
+    List,
+}
+
+/// `qila doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Tier {
+    /// The tier, or none for `auto`.
+    pub(crate) fn named(self) -> Option<qila_types::Tier> {
+        match self {
+            Tier::Auto => None,
+            Tier::Process => Some(qila_types::Tier::Process),
+            Tier::Container => Some(qila_types::Tier::Container),
+            Tier::Gvisor => Some(qila_types::Tier::Gvisor),
+            Tier::Microvm => Some(qila_types::Tier::Microvm),
+            Tier::Enclave => Some(qila_types::Tier::Enclave),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! A small process that cleans up if Qila itself is killed: cgroups have no owner that could die with it.
+use crate::fail::Fail;
+use crate::home::Home;
+use crate::state::{self, RunDir};
+use qila_plan::Plan;
+use qila_sandbox::sweep_cgroup;
+use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use std::path::Path;
+
+/// The process, and the pipe whose closing without a word sets it to work.
+#[derive(Debug)]
+pub(crate) struct Janitor {
+    word: OwnedFd,
+    pidfd: OwnedFd,
+}
+
+impl Janitor {
+    /// Starts one if the plan makes anything that outlives its processes.
+    pub(crate) fn hire(plan: &Plan) -> Result<Option<Janitor>, Errno> {
+        if plan.cgroup().is_empty() {
+            return Ok(None);
+        }
+        let (listen, word) = pipe_with(PipeFlags::CLOEXEC)?;
+        match fork(Namespaces::NONE)? {
+            Fork::Parent { pidfd, .. } => Ok(Some(Janitor { word, pidfd })),
+            Fork::Child => {
+                drop(word);
+                watch(plan, &listen);
+                exit_now(0)
+            }
+        }
+    }
+
+    /// Sends it home: everything was taken back already.
+    pub(crate) fn dismiss(self) {
+        let _ = rustix::io::write(&self.word, b"d");
+        let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+    }
+}
+
+fn watch(plan: &Plan, listen: &OwnedFd) {
+    // A session of its own: the terminal's signals are not for it; and no stream of the caller's is held open.
+    let _ = rustix::process::setsid();
+    if let Ok(null) = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+    let mut word = [0u8; 1];
+    if rustix::io::retry_on_intr(|| rustix::io::read(listen, &mut word)) == Ok(1) {
+        return;
+    }
+    for path in plan.cgroup().directories.iter().rev() {
+        let _ = sweep_cgroup(Path::new(path));
+    }
+}
+
+/// Takes back what runs whose launcher and janitor both vanished have left.
+pub(crate) fn sweep(home: &Home) -> Result<(), Fail> {
+    for run in state::list(home) {
+        if run.is_running() {
+            continue;
+        }
+        let Some(meta) = run.meta().filter(|m| m.ended.is_none()) else {
+            continue;
+        };
+        reclaim(home, &run, meta)?;
+    }
+    Ok(())
+}
+
+fn reclaim(home: &Home, run: &RunDir, mut meta: crate::state::Meta) -> Result<(), Fail> {
+    for path in meta
+        .cgroups
+        .iter()
+        .filter(|p| p.starts_with("/sys/fs/cgroup/") && p.ends_with(run.id.as_str()))
+    {
+        let swept = sweep_cgroup(Path::new(path));
+        swept.map_err(|e| {
+            Fail::new(format!(
+                "run {} left {path}, which cannot be removed: {e}",
+                run.id
+            ))
+        })?;
+    }
+    if run.remove(home).is_err() {
+        meta.ended = Some("orphaned".into());
+        run.write_meta(&meta)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! From a policy to a plan for this host and caller.
+use crate::fail::Fail;
+use crate::{facts, policy};
+use qila_plan::{Caller, Plan, Refusal, Request, choose, wanted_paths};
+use qila_policy::Policy;
+use qila_policy::model::Base;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// What is not in the policy.
+pub(crate) struct Wish<'a> {
+    pub argv: Vec<Vec<u8>>,
+    pub workspace: Option<PathBuf>,
+    pub run: String,
+    pub run_dir: PathBuf,
+    pub home_dir: PathBuf,
+    pub terminal: Option<qila_wire::Size>,
+    pub allow_unenforced: &'a [String],
+}
+
+/// The plan.
+pub(crate) fn make(policy: Policy, wish: Wish<'_>) -> Result<Plan, Fail> {
+    let permit = policy::permit(policy)?;
+    let home = std::env::var_os("HOME")
+        .map(PathBuf::from)
+        .filter(|h| h.is_absolute());
+    let home = home.map(|h| std::fs::canonicalize(&h).unwrap_or(h));
+    let home = home.as_deref().map(text).transpose()?;
+    let workspace = wish.workspace.as_deref().map(text).transpose()?;
+    let cwd =
+        std::env::current_dir().map_err(|e| Fail::new(format!("the current directory is gone: {e}")))?;
+    let cwd = match &wish.workspace {
+        Some(dir) if !cwd.starts_with(dir) => text(dir)?,
+        Some(_) => text(&cwd)?,
+        None => "/tmp".to_owned(),
+    };
+    let paths = wanted_paths(&permit, home.as_deref(), workspace.as_deref());
+    let base = match &permit.policy().filesystem.base {
+        Base::Host => PathBuf::from("/"),
+        Base::Directory(path) => path
+            .resolve(home.as_deref(), workspace.as_deref())
+            .map(PathBuf::from)
+            .unwrap_or_default(),
+        Base::OciLayout(_) => {
+            return Err(Fail::new("filesystem.base: OCI layouts cannot be unpacked yet")
+                .hint("unpack it and use {directory: PATH}"));
+        }
+    };
+    let mut storage: Vec<&Path> = vec![&wish.home_dir];
+    storage.extend(wish.workspace.as_deref());
+    let facts = facts::collect(&facts::Look {
+        base: &base,
+        paths: &paths,
+        storage: &storage,
+    });
+    let caller = Caller {
+        argv: wish.argv,
+        env: std::env::vars_os()
+            .map(|(n, v)| (n.into_vec(), v.as_bytes().to_vec()))
+            .collect(),
+        cwd,
+        home,
+        workspace,
+        run_dir: text(&wish.run_dir)?,
+        run: wish.run,
+        terminal: wish.terminal,
+    };
+    let request = Request {
+        permit: &permit,
+        facts: &facts,
+        caller: &caller,
+        placeholders: &[],
+        gateway: false,
+        allow_unenforced: wish.allow_unenforced,
+    };
+    choose(&qila_backends::capabilities(), &request)
+        .map(|c| c.plan)
+        .map_err(|r| refused(&r))
+}
+
+/// A plan that nothing will execute, for explanations.
+pub(crate) fn dry(policy: Policy) -> Result<Plan, Fail> {
+    let workspace = std::env::current_dir().ok();
+    make(
+        policy,
+        Wish {
+            argv: vec![b"true".to_vec()],
+            workspace,
+            run: "dry".into(),
+            run_dir: "/nonexistent".into(),
+            home_dir: "/".into(),
+            terminal: None,
+            allow_unenforced: &[],
+        },
+    )
+}
+
+fn refused(refusal: &Refusal) -> Fail {
+    let mut hint = refusal.fix.clone();
+    if let Some(tier) = refusal.nearest {
+        let also = format!("--isolation {tier}");
+        hint = if hint.is_empty() {
+            also
+        } else {
+            format!("{hint}; or {also}")
+        };
+    }
+    Fail::new(format!("refused: {refusal}")).hint(hint)
+}
+
+fn text(path: &Path) -> Result<String, Fail> {
+    let text = path
+        .to_str()
+        .ok_or_else(|| Fail::new(format!("the path {} is not UTF-8", path.display())))?;
+    Ok(text.to_owned())
+}

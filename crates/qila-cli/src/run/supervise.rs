@@ -1,0 +1,312 @@
+//! Looking after a running agent: streams, signals, limits.
+use super::relay::{Moved, Relay};
+use super::terminal::{self, Raw};
+use crate::fail::Fail;
+use qila_plan::Plan;
+use qila_sandbox::{LaunchError, Sandbox, counters};
+use qila_sys::signal::SignalFd;
+use qila_wire::{Order, Report};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::termios::{Winsize, tcsetwinsize};
+use std::time::{Duration, Instant};
+
+/// Time between two looks at what is sampled.
+const TICK: Duration = Duration::from_millis(100);
+/// Time between asking an agent to end and ending it.
+const GRACE: Duration = Duration::from_secs(10);
+
+const HUP: i32 = 1;
+const INT: i32 = 2;
+const QUIT: i32 = 3;
+const USR1: i32 = 10;
+const TERM: i32 = 15;
+const WINCH: i32 = 28;
+
+/// How a run ended.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    /// Exit code.
+    pub code: Option<i32>,
+    /// Signal.
+    pub signal: Option<i32>,
+    /// The limit that ended it, in words.
+    pub limit: Option<String>,
+    /// Wall-clock time in milliseconds.
+    pub wall_ms: u64,
+    /// Processor time in milliseconds.
+    pub cpu_ms: u64,
+    /// Peak memory in bytes.
+    pub peak_memory: u64,
+    /// Bytes of output.
+    pub output: u64,
+}
+
+/// Our ends of the agent's streams.
+pub(crate) struct Streams {
+    /// Standard input, output and error.
+    pub ours: [OwnedFd; 3],
+    /// Controlling end of its terminal instead of them.
+    pub controlling: Option<OwnedFd>,
+}
+
+fn own(fd: impl AsFd) -> Result<OwnedFd, Fail> {
+    rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(|e| Fail::new(format!("a standard stream is closed: {e}")))
+}
+
+/// Runs until the agent has ended and everything that it wrote was passed on.
+pub(crate) fn supervise(sandbox: &mut Sandbox, plan: &Plan, streams: Streams) -> Result<Ending, Fail> {
+    let signals = SignalFd::new(&[HUP, INT, QUIT, USR1, TERM, WINCH])
+        .map_err(|e| Fail::new(format!("taking over signals: {e}")))?;
+    qila_sys::signal::ignore(13); // a reader that went away is an error of write, not the end of Qila
+    let Streams {
+        ours: [feed, out, err],
+        controlling,
+    } = streams;
+    let _raw = controlling.as_ref().and_then(|_| Raw::enter());
+    let mut relays = match &controlling {
+        Some(main) => {
+            drop((feed, out, err));
+            vec![
+                Relay::new(own(rustix::stdio::stdin())?, own(main)?),
+                Relay::new(own(main)?, own(rustix::stdio::stdout())?),
+            ]
+        }
+        None => {
+            rustix::io::ioctl_fionbio(&feed, true).map_err(|e| Fail::new(format!("preparing input: {e}")))?;
+            vec![
+                Relay::new(own(rustix::stdio::stdin())?, feed),
+                Relay::new(out, own(rustix::stdio::stdout())?),
+                Relay::new(err, own(rustix::stdio::stderr())?),
+            ]
+        }
+    };
+    let limit = plan.timers().output.map(|b| b.0);
+    if let Some(limit) = limit {
+        relays.iter_mut().skip(1).for_each(|r| r.limit(limit));
+    }
+    let mut watch = Watch {
+        plan,
+        started: Instant::now(),
+        ending: Ending::default(),
+        killed: false,
+        grace: None,
+    };
+    let mut ended = false;
+    while !(ended && relays.iter().skip(1).all(Relay::finished)) {
+        let ready = wait(sandbox, &signals, &relays, ended)?;
+        if ready.control && !ended {
+            ended = watch.report(sandbox)?;
+        }
+        while let Some(signal) = signals.next() {
+            watch.signal(sandbox, signal, controlling.as_ref());
+        }
+        for (relay, _) in relays.iter_mut().zip(&ready.relays).filter(|(_, ready)| **ready) {
+            if relay.step() == Moved::Deaf && controlling.is_some() {
+                watch.kill(sandbox); // the terminal is gone
+            }
+        }
+        let output: u64 = relays.iter().skip(1).map(|r| r.total).sum();
+        watch.ending.output = output;
+        if let Some(limit) = plan.timers().output.filter(|l| output > l.0) {
+            watch.over(sandbox, format!("output limit {limit} reached"));
+        }
+        if !ended {
+            watch.tick(sandbox);
+        }
+    }
+    Ok(watch.done())
+}
+
+struct Ready {
+    control: bool,
+    relays: Vec<bool>,
+}
+
+fn wait(sandbox: &Sandbox, signals: &SignalFd, relays: &[Relay], ended: bool) -> Result<Ready, Fail> {
+    let mut fds = Vec::with_capacity(5);
+    let control = sandbox.control();
+    if !ended {
+        fds.push(PollFd::from_borrowed_fd(control, PollFlags::IN));
+    }
+    let first = fds.len() + 1;
+    fds.push(PollFd::new(signals, PollFlags::IN));
+    // Input is of no use to an agent that has ended.
+    let mut at = Vec::with_capacity(relays.len());
+    for (i, relay) in relays.iter().enumerate() {
+        if let Some(fd) = relay.interest().filter(|_| !(ended && i == 0)) {
+            fds.push(fd);
+            at.push(i);
+        }
+    }
+    let timeout = Timespec {
+        tv_sec: 0,
+        tv_nsec: i64::from(TICK.subsec_nanos()),
+    };
+    match poll(&mut fds, Some(&timeout)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(e) => return Err(Fail::new(format!("waiting for the sandbox: {e}"))),
+    }
+    let mut out = Ready {
+        control: false,
+        relays: vec![false; relays.len()],
+    };
+    out.control = !ended && fds.first().is_some_and(|f| !f.revents().is_empty());
+    for (fd, i) in fds.iter().skip(first).zip(at) {
+        if let Some(slot) = out.relays.get_mut(i) {
+            *slot = !fd.revents().is_empty();
+        }
+    }
+    Ok(out)
+}
+
+struct Watch<'a> {
+    plan: &'a Plan,
+    started: Instant,
+    ending: Ending,
+    killed: bool,
+    grace: Option<Instant>,
+}
+
+impl Watch<'_> {
+    /// Takes one report. True: the agent has ended.
+    fn report(&mut self, sandbox: &mut Sandbox) -> Result<bool, Fail> {
+        match sandbox.next() {
+            Ok((
+                Report::Ended {
+                    code,
+                    signal,
+                    cpu_ms,
+                    peak_memory,
+                },
+                _,
+            )) => {
+                self.ending.code = code;
+                self.ending.signal = signal;
+                self.ending.cpu_ms = cpu_ms;
+                self.ending.peak_memory = peak_memory;
+                Ok(true)
+            }
+            Ok((Report::OverLimit { .. }, _)) => {
+                let limit = self.plan.accounting().as_ref().map_or(0, |a| a.memory);
+                self.over(
+                    sandbox,
+                    format!("memory limit {} reached", qila_types::Bytes(limit)),
+                );
+                Ok(false)
+            }
+            Ok(_) => Err(Fail::new("the sandbox spoke out of turn and was ended")),
+            // PID 1 gone without a word: it was killed from outside, by the kernel for memory for instance.
+            Err(
+                LaunchError::Vanished(_)
+                | LaunchError::Step {
+                    errno: Errno::CONNRESET,
+                    ..
+                },
+            ) => {
+                self.ending.signal = Some(9);
+                Ok(true)
+            }
+            Err(e) => Err(Fail::new(e.to_string())),
+        }
+    }
+
+    fn signal(&mut self, sandbox: &Sandbox, signal: i32, controlling: Option<&OwnedFd>) {
+        match signal {
+            WINCH => {
+                if let (Some(main), Some(size)) = (controlling, terminal::size()) {
+                    let size = Winsize {
+                        ws_row: size.rows,
+                        ws_col: size.cols,
+                        ws_xpixel: 0,
+                        ws_ypixel: 0,
+                    };
+                    let _ = tcsetwinsize(main, size);
+                }
+            }
+            USR1 => self.kill(sandbox),
+            other => {
+                let _ = sandbox.order(Order::Signal(other));
+                if matches!(other, TERM | HUP) && self.grace.is_none() {
+                    self.grace = Some(Instant::now() + GRACE);
+                }
+            }
+        }
+    }
+
+    fn kill(&mut self, sandbox: &Sandbox) {
+        if !self.killed {
+            self.killed = true;
+            let _ = sandbox.order(Order::Kill);
+        }
+    }
+
+    fn over(&mut self, sandbox: &Sandbox, what: String) {
+        self.ending.limit.get_or_insert(what);
+        self.kill(sandbox);
+    }
+
+    fn tick(&mut self, sandbox: &Sandbox) {
+        if let Some(limit) = self.plan.timers().wall_time
+            && self.started.elapsed() >= Duration::from_millis(limit.0)
+        {
+            self.over(sandbox, format!("wall time limit {limit} reached"));
+        }
+        if self.grace.is_some_and(|g| Instant::now() >= g) {
+            self.kill(sandbox);
+        }
+        if self.plan.cgroup().oom.is_some() && counters(self.plan.cgroup()).killed_for_memory > 0 {
+            self.over(sandbox, "memory limit reached".into());
+        }
+        if let Some(limit) = self.plan.timers().layer
+            && over_layer(self.plan, limit.0)
+        {
+            self.over(sandbox, format!("disk limit {limit} reached"));
+        }
+    }
+
+    fn done(mut self) -> Ending {
+        let counted = counters(self.plan.cgroup());
+        if counted.killed_for_memory > 0 {
+            self.ending.limit.get_or_insert("memory limit reached".into());
+        }
+        if let Some(peak) = counted.peak_memory {
+            self.ending.peak_memory = peak;
+        }
+        self.ending.wall_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.ending
+    }
+}
+
+/// Whether the workspace layer holds more than it may. Stops looking as soon as that is known.
+fn over_layer(plan: &Plan, limit: u64) -> bool {
+    let upper = plan.view().entries.iter().find_map(|e| match e {
+        qila_plan::ViewEntry::Layer { upper, .. } => Some(upper),
+        _ => None,
+    });
+    upper.is_some_and(|upper| usage(std::path::Path::new(upper), limit) > limit)
+}
+
+/// Bytes on disk beneath a directory, links not followed, up to a bound.
+fn usage(root: &std::path::Path, bound: u64) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let mut total = 0u64;
+    let mut rest = vec![root.to_owned()];
+    while let Some(dir) = rest.pop() {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            // An inode costs something even if it is empty.
+            total = total
+                .saturating_add(meta.blocks().saturating_mul(512))
+                .saturating_add(256);
+            if meta.is_dir() {
+                rest.push(entry.path());
+            }
+            if total > bound {
+                return total;
+            }
+        }
+    }
+    total
+}

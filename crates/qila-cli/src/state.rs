@@ -1,0 +1,189 @@
+//! The state of each run: a directory under `$QILA_HOME/runs`, locked for as long as somebody looks after it.
+use crate::fail::Fail;
+use crate::home::Home;
+use qila_types::{RunId, Tier};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, mkdirat, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What is known of a run besides its evidence.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Meta {
+    /// Its id.
+    pub run: RunId,
+    /// When it was started, Unix milliseconds.
+    pub started_ms: u64,
+    /// Process id of its launcher.
+    pub pid: u32,
+    /// Tier.
+    pub tier: Tier,
+    /// Policy as it was named.
+    pub policy: String,
+    /// Command and arguments, lossily as text.
+    pub command: Vec<String>,
+    /// Workspace on the host.
+    pub workspace: Option<String>,
+    /// How it ended, once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+    /// Cgroups that it made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cgroups: Vec<String>,
+}
+
+const PRIVATE: Mode = Mode::RWXU;
+/// Largest `meta.json`.
+const MAX_META: usize = 1 << 20;
+
+/// One run's directory, open.
+#[derive(Debug)]
+pub(crate) struct RunDir {
+    /// The run.
+    pub id: RunId,
+    path: PathBuf,
+    dir: OwnedFd,
+}
+
+impl RunDir {
+    /// Makes the directory of a new run and takes its lock.
+    pub(crate) fn create(home: &Home, id: RunId) -> Result<RunDir, Fail> {
+        home.subdir("runs")?;
+        let path = home.path().join("runs").join(id.as_str());
+        let fail = |e: Errno| {
+            Fail::io("making the run's directory", &path, e.into())
+                .hint("free some space, or set QILA_HOME elsewhere")
+        };
+        let name = format!("runs/{id}");
+        mkdirat(home.dir(), name.as_str(), PRIVATE).map_err(fail)?;
+        let dir = open_dir(home.dir(), &name).map_err(fail)?;
+        flock(&dir, FlockOperation::NonBlockingLockExclusive).map_err(fail)?;
+        Ok(RunDir { id, path, dir })
+    }
+
+    /// Opens the directory of a run.
+    pub(crate) fn open(home: &Home, id: &RunId) -> Result<RunDir, Errno> {
+        let dir = open_dir(home.dir(), &format!("runs/{id}"))?;
+        Ok(RunDir {
+            id: id.clone(),
+            path: home.path().join("runs").join(id.as_str()),
+            dir,
+        })
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// Makes room for the workspace's copy-on-write layer.
+    pub(crate) fn make_layer(&self) -> Result<(), Errno> {
+        for name in ["layer", "layer/upper", "layer/work"] {
+            mkdirat(&self.dir, name, Mode::from_raw_mode(0o755))?;
+        }
+        Ok(())
+    }
+
+    /// Whether somebody still looks after the run. Takes the lock if not.
+    pub(crate) fn is_running(&self) -> bool {
+        match flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => false,
+            Err(_) => true,
+        }
+    }
+
+    /// Writes what is known of the run, whole or not at all.
+    pub(crate) fn write_meta(&self, meta: &Meta) -> Result<(), Fail> {
+        let fail = |e: std::io::Error| Fail::io("writing", &self.path.join("meta.json"), e);
+        let text = serde_json::to_vec(meta).map_err(|e| fail(e.into()))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd =
+            openat(&self.dir, "meta.new", flags, Mode::from_raw_mode(0o600)).map_err(|e| fail(e.into()))?;
+        let mut rest = text.as_slice();
+        while !rest.is_empty() {
+            let n = rustix::io::write(&fd, rest).map_err(|e| fail(e.into()))?;
+            rest = rest.get(n..).unwrap_or(&[]);
+        }
+        renameat(&self.dir, "meta.new", &self.dir, "meta.json").map_err(|e| fail(e.into()))
+    }
+
+    /// Reads what is known of the run.
+    pub(crate) fn meta(&self) -> Option<Meta> {
+        use std::io::Read;
+        let fd = openat(
+            &self.dir,
+            "meta.json",
+            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )
+        .ok()?;
+        let mut text = Vec::new();
+        std::fs::File::from(fd)
+            .take(u64::try_from(MAX_META).ok()?)
+            .read_to_end(&mut text)
+            .ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Removes the directory of a run that left nothing to keep. Anything unexpected in it stays, and is an error.
+    pub(crate) fn remove(&self, home: &Home) -> Result<(), Errno> {
+        for name in ["meta.json", "meta.new", "applied", "probe"] {
+            absent(unlinkat(&self.dir, name, AtFlags::empty()))?;
+        }
+        for name in [
+            "root",
+            "layer/work/work",
+            "layer/work/index",
+            "layer/work",
+            "layer/upper",
+            "layer",
+        ] {
+            absent(unlinkat(&self.dir, name, AtFlags::REMOVEDIR))?;
+        }
+        unlinkat(home.dir(), format!("runs/{}", self.id), AtFlags::REMOVEDIR)
+    }
+}
+
+fn absent(result: Result<(), Errno>) -> Result<(), Errno> {
+    match result {
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+        other => other,
+    }
+}
+
+fn open_dir(at: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    openat(
+        at,
+        name,
+        OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        Mode::empty(),
+    )
+}
+
+/// Every run that has a directory, oldest first.
+pub(crate) fn list(home: &Home) -> Vec<RunDir> {
+    let Ok(entries) = std::fs::read_dir(home.path().join("runs")) else {
+        return Vec::new();
+    };
+    let mut ids: Vec<RunId> = entries
+        .flatten()
+        .filter_map(|e| RunId::parse(e.file_name().to_str()?).ok())
+        .collect();
+    ids.sort();
+    ids.iter().filter_map(|id| RunDir::open(home, id).ok()).collect()
+}
+
+/// The one run whose id starts with the text.
+pub(crate) fn find(home: &Home, text: &str) -> Result<RunDir, Fail> {
+    let mut found: Vec<RunDir> = list(home)
+        .into_iter()
+        .filter(|r| r.id.as_str().starts_with(text))
+        .collect();
+    match (found.pop(), found.is_empty()) {
+        (Some(run), true) if !text.is_empty() => Ok(run),
+        (Some(_), _) => Err(Fail::new(format!("`{text}` is the beginning of several runs")).hint("give more of the id; see `qila ps -a`")),
+        (None, _) => Err(Fail::new(format!("there is no run `{}`", text.escape_default()))
+            .hint("see `qila ps -a`; a run that changed nothing keeps no state, but `qila log` has its evidence")),
+    }
+}

@@ -1,0 +1,322 @@
+//! What a user of `qila run` may rely on.
+mod common;
+use common::{err, everywhere, out};
+use std::io::Write;
+use std::process::Stdio;
+
+#[test]
+fn exit_codes_are_the_commands_own() {
+    everywhere(|place, tier| {
+        assert_eq!(place.sh("offline", tier, "exit 7").status.code(), Some(7));
+        assert_eq!(place.sh("offline", tier, "kill -9 $$").status.code(), Some(137));
+        let run = |cmd: &str| {
+            place
+                .qila(&["run", "-q", "--policy", "offline", "--isolation", tier, "--", cmd])
+                .output()
+                .unwrap()
+        };
+        assert_eq!(run("no-such-command").status.code(), Some(127));
+        place.write("ws/plain", "not a program");
+        assert_eq!(run("./plain").status.code(), Some(126));
+    });
+}
+
+#[test]
+fn streams_pass_through_apart_and_whole() {
+    everywhere(|place, tier| {
+        let args = [
+            "run",
+            "-q",
+            "--policy",
+            "offline",
+            "--isolation",
+            tier,
+            "--",
+            "sh",
+            "-c",
+            "cat; echo e >&2",
+        ];
+        let mut child = place
+            .qila(&args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let sent = "line\n".repeat(100_000);
+        let mut input = child.stdin.take().unwrap();
+        let text = sent.clone();
+        let feeder = std::thread::spawn(move || input.write_all(text.as_bytes()));
+        let output = child.wait_with_output().unwrap();
+        feeder.join().unwrap().unwrap();
+        assert!(
+            out(&output) == sent,
+            "{} bytes of {}",
+            output.stdout.len(),
+            sent.len()
+        );
+        assert_eq!(err(&output), "e\n");
+    });
+}
+
+#[test]
+fn the_workspace_stays_as_it_was_unless_direct() {
+    everywhere(|place, tier| {
+        place.write("ws/kept", "before");
+        let output = place.sh("offline", tier, "echo after > kept; echo new > new; cat kept");
+        assert_eq!(out(&output), "after\n", "{}", err(&output));
+        assert_eq!(std::fs::read_to_string(place.path("ws/kept")).unwrap(), "before");
+        assert!(!place.path("ws/new").exists());
+        let layer = place.runs().pop().unwrap().join("layer/upper");
+        assert_eq!(std::fs::read_to_string(layer.join("new")).unwrap(), "new\n");
+        let args = [
+            "run",
+            "-q",
+            "--policy",
+            "offline",
+            "--isolation",
+            tier,
+            "--direct",
+            "--",
+            "sh",
+            "-c",
+            "echo d > new",
+        ];
+        assert!(place.qila(&args).status().unwrap().success());
+        assert_eq!(std::fs::read_to_string(place.path("ws/new")).unwrap(), "d\n");
+    });
+}
+
+#[test]
+fn limits_end_a_run_and_say_so() {
+    everywhere(|place, tier| {
+        let policy = |name: &str, limit: &str| {
+            let text = format!("version: 1\nextends: offline\nresources:\n  {limit}\n");
+            place.write(name, &text).to_str().unwrap().to_owned()
+        };
+        let stopped = |policy: &str, script: &str, says: &str| {
+            let output = place.sh(policy, tier, script);
+            assert_eq!(output.status.code(), Some(124), "{script}: {}", err(&output));
+            assert!(err(&output).contains(says), "{}", err(&output));
+        };
+        stopped(
+            &policy("wall.yaml", "wall_time: 1s"),
+            "sleep 60",
+            "wall time limit 1s reached",
+        );
+        stopped(
+            &policy("out.yaml", "output: 64KiB"),
+            "head -c 1000000 /dev/zero",
+            "output limit 64KiB reached",
+        );
+        stopped(
+            &policy("mem.yaml", "memory: 64MiB"),
+            "head -c 300000000 /dev/zero | tail -c 300000000 | sleep 20",
+            "memory limit",
+        );
+        stopped(
+            &policy("disk.yaml", "disk: 8MiB"),
+            "i=0; while [ $i -lt 100 ]; do head -c 1000000 /dev/zero > f$i; sleep 0.05; i=$((i+1)); done; sleep 20",
+            "disk limit 8MiB reached",
+        );
+        // A bound on processes refuses; it does not end the run.
+        let few = policy("few.yaml", "processes: 8");
+        let output = place.sh(
+            &few,
+            tier,
+            "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 3 & done; wait; echo done",
+        );
+        assert!(
+            !out(&output).contains("done"),
+            "twelve sleepers fitted into eight processes: {}",
+            err(&output)
+        );
+    });
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    everywhere(|place, tier| {
+        let args = [
+            "run",
+            "-q",
+            "--policy",
+            "offline",
+            "--isolation",
+            tier,
+            "--",
+            "sh",
+            "-c",
+            "sleep 100 & sleep 1",
+        ];
+        let mut child = place.qila(&args).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        note_ids(place);
+        assert!(child.wait().unwrap().success());
+        assert!(
+            place.runs().is_empty(),
+            "a run that changed nothing keeps nothing: {:?}",
+            place.runs()
+        );
+        assert!(cgroups(place).is_empty(), "{:?}", cgroups(place));
+    });
+}
+
+/// Cgroups of this place's runs, by the ids noted while they ran.
+fn cgroups(place: &common::Place) -> Vec<String> {
+    let args = ["-c", "find /sys/fs/cgroup -maxdepth 6 -type d -name 'qila-*'"];
+    let found = std::process::Command::new("sh").args(args).output().unwrap();
+    let ids: Vec<String> = std::fs::read_to_string(place.path("ids"))
+        .unwrap_or_default()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    out(&found)
+        .lines()
+        .filter(|l| ids.iter().any(|id| l.ends_with(id.as_str())))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Notes the ids of the runs that are going on.
+fn note_ids(place: &common::Place) {
+    let ids: Vec<String> = place
+        .runs()
+        .iter()
+        .filter_map(|r| Some(r.file_name()?.to_str()?.to_owned()))
+        .collect();
+    assert!(!ids.is_empty(), "a run is going on");
+    std::fs::write(place.path("ids"), ids.join("\n")).unwrap();
+}
+
+#[test]
+fn killing_qila_ends_the_agent() {
+    everywhere(|place, tier| {
+        let token = format!("{}", 100_000 + std::process::id());
+        let args = [
+            "run",
+            "-q",
+            "--policy",
+            "offline",
+            "--isolation",
+            tier,
+            "--",
+            "sleep",
+            &token,
+        ];
+        let mut child = place.qila(&args).spawn().unwrap();
+        let sleeping = || {
+            let found = std::process::Command::new("pgrep")
+                .args(["-x", "-f", &format!("sleep {token}")])
+                .output();
+            !out(&found.unwrap()).trim().is_empty()
+        };
+        let until = |wanted: bool| {
+            (0..100).any(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                sleeping() == wanted
+            })
+        };
+        assert!(until(true), "the agent never started");
+        note_ids(place);
+        // Through setpriv the child is qila itself: it execs.
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(until(false), "the agent outlived qila");
+        let clean = || {
+            (0..60).any(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                cgroups(place).is_empty()
+            })
+        };
+        assert!(clean(), "cgroups outlived qila: {:?}", cgroups(place));
+        // The next run takes the dead one's directory back.
+        assert!(place.sh("offline", tier, "true").status.success());
+        assert!(place.runs().is_empty(), "{:?}", place.runs());
+    });
+}
+
+#[test]
+fn what_cannot_be_enforced_is_refused_by_name() {
+    everywhere(|place, tier| {
+        let output = place.sh("coding-agent", tier, "echo ran");
+        assert_eq!(output.status.code(), Some(125));
+        assert!(err(&output).contains("network.allow"), "{}", err(&output));
+        assert!(!out(&output).contains("ran"));
+        let hard = place.write(
+            "hard.yaml",
+            "version: 1\nextends: offline\nresources:\n  disk: {hard: 1GiB}\n",
+        );
+        let output = place.sh(hard.to_str().unwrap(), tier, "echo ran");
+        assert!(
+            err(&output).contains("resources.disk") && !out(&output).contains("ran"),
+            "{}",
+            err(&output)
+        );
+    });
+}
+
+#[test]
+fn bad_input_is_one_clear_error() {
+    everywhere(|place, tier| {
+        let wrong = place.write("wrong.yaml", "version: 1\nresorces:\n  memory: 1GiB\n");
+        let output = place.sh(wrong.to_str().unwrap(), tier, "true");
+        assert_eq!(output.status.code(), Some(125));
+        assert!(
+            err(&output).contains("resources") && err(&output).contains("wrong.yaml:2"),
+            "{}",
+            err(&output)
+        );
+        for args in [
+            &["run", "--policy", "no-such.yaml", "--", "true"][..],
+            &["run", "--policy", "offline", "--workspace", "/", "--", "true"],
+            &[
+                "run",
+                "--policy",
+                "offline",
+                "--workspace",
+                "/no/such/dir",
+                "--",
+                "true",
+            ],
+            &["kill", "0000"],
+        ] {
+            let output = place.qila(args).output().unwrap();
+            assert!(!output.status.success(), "{args:?}");
+            assert!(
+                err(&output).contains("try:"),
+                "{args:?} says what to do: {}",
+                err(&output)
+            );
+        }
+        let state = place.path("state");
+        let state = state.to_str().unwrap();
+        let output = place
+            .qila(&["run", "--policy", "offline", "--workspace", state, "--", "true"])
+            .output()
+            .unwrap();
+        assert!(err(&output).contains("overlap"), "{}", err(&output));
+    });
+}
+
+#[test]
+fn the_plan_is_printed_and_nothing_runs() {
+    everywhere(|place, tier| {
+        let args = [
+            "run",
+            "--plan",
+            "--policy",
+            "offline",
+            "--isolation",
+            tier,
+            "--",
+            "touch",
+            "ran",
+        ];
+        let output = place.qila(&args).output().unwrap();
+        assert!(output.status.success(), "{}", err(&output));
+        let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(plan["tier"], tier);
+        assert!(place.runs().is_empty());
+    });
+}

@@ -1,2 +1,0 @@
-//! Unmodified third-party agents at work inside the sandbox.
-#![forbid(unsafe_code)]

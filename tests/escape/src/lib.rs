@@ -1,2 +1,0 @@
-//! Attacks that claim to break a promise, judged from outside the sandbox.
-#![forbid(unsafe_code)]

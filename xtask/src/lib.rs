@@ -1,2 +1,0 @@
-//! Every check in one command.
-#![forbid(unsafe_code)]
