@@ -238,10 +238,16 @@ fn a_replaced_workspace_or_a_missing_baseline_is_refused() {
 fn two_applies_at_once_are_refused() {
     let bed = Bed::new(&[("a", "1\n")]);
     bed.agent("a", "2\n");
-    let other = fd(&bed.work);
-    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    assert!(matches!(bed.open().apply(&all()), Err(ApplyError::Busy)));
-    drop(other);
+    let locked = |path: &Path| {
+        let fd = fd(path);
+        rustix::fs::flock(&fd, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        fd
+    };
+    for path in [&bed.work, &bed.run.join("layer")] {
+        let _other = locked(path);
+        assert!(matches!(bed.open().apply(&all()), Err(ApplyError::Busy)));
+    }
+    let _run_itself = locked(&bed.run);
     bed.open().apply(&all()).unwrap();
 }
 

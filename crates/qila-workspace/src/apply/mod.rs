@@ -88,14 +88,14 @@ pub(crate) fn is_done(state: &LayerState, path: &Path) -> bool {
 
 /// Held while the run and the workspace are worked on.
 struct Locks {
-    _run: OwnedFd,
+    _layer: OwnedFd,
     _workspace: OwnedFd,
 }
 
 fn lock(run: &RunLayer) -> Result<Locks, ApplyError> {
-    let take = |dir: BorrowedFd<'_>, name: &str| -> Result<OwnedFd, ApplyError> {
+    let take = |dir: BorrowedFd<'_>, at: &str, name: &str| -> Result<OwnedFd, ApplyError> {
         // A descriptor of its own: the lock goes with it.
-        let fd = os::open_dir(dir, Path::new(".")).at("opening", Path::new(name))?;
+        let fd = os::open_dir(dir, Path::new(at)).at("opening", Path::new(name))?;
         match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(fd),
             Err(Errno::WOULDBLOCK) => Err(ApplyError::Busy),
@@ -103,8 +103,9 @@ fn lock(run: &RunLayer) -> Result<Locks, ApplyError> {
         }
     };
     Ok(Locks {
-        _run: take(run.run.as_fd(), "run")?,
-        _workspace: take(run.layer.lower(), "workspace")?,
+        // Not the run's directory itself: a lock on that one says that the run is going on.
+        _layer: take(run.run.as_fd(), "layer", "layer")?,
+        _workspace: take(run.layer.lower(), ".", "workspace")?,
     })
 }
 
