@@ -1,0 +1,150 @@
+//! `qila-bench`: measures what the README claims, with the peers in the same run.
+#![forbid(unsafe_code)]
+
+mod bulk;
+mod docker;
+mod evidence;
+mod inside;
+mod memory;
+mod peers;
+mod qila;
+mod relay;
+mod report;
+mod scratch;
+mod start;
+mod stats;
+mod timing;
+mod workloads;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: qila-bench [run] [--runs N] [--only PART] [--markdown]\n\
+    parts: start memory workloads bulk evidence";
+
+/// Runs of each start command; a slower part takes a share of it.
+const RUNS: usize = 40;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Inside the sandbox this same program is the stop-watch and the network client.
+    let result = match arguments
+        .split_first()
+        .map(|(first, rest)| (first.as_str(), rest))
+    {
+        Some(("timed", rest)) => inside::timed(rest),
+        Some(("pull", rest)) => inside::pull(rest),
+        _ => Options::parse(&arguments).and_then(|options| table(&options)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("qila-bench: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Options {
+    runs: usize,
+    only: Option<String>,
+    markdown: bool,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Options, String> {
+        let mut options = Options {
+            runs: RUNS,
+            only: None,
+            markdown: false,
+        };
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "run" => {}
+                "--markdown" => options.markdown = true,
+                "--only" => options.only = Some(words.next().ok_or(USAGE)?.clone()),
+                "--runs" => {
+                    options.runs = words
+                        .next()
+                        .and_then(|text| text.parse().ok())
+                        .filter(|runs| *runs > 0)
+                        .ok_or(USAGE)?;
+                }
+                "gateway" | "serve" | "walls" => {
+                    return Err(format!("the table `{word}` is pending: it has no rows yet"));
+                }
+                _ => return Err(format!("`{word}`?\n{USAGE}")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn table(options: &Options) -> Result<(), String> {
+    let out = std::env::var_os("QILA_BENCH_OUT").map_or_else(|| PathBuf::from("target/bench"), PathBuf::from);
+    let scratch =
+        scratch::Scratch::new(&out).map_err(|error| format!("cannot use {}: {error}", out.display()))?;
+    let qila = qila::Qila::find(&scratch);
+    let wanted = |part: &str| options.only.as_deref().is_none_or(|only| only == part);
+    let mut rows = Vec::new();
+    if wanted("start") {
+        rows.extend(start::rows(&scratch, &qila, options.runs)?);
+    }
+    if wanted("memory") {
+        rows.extend(memory::rows(&scratch, &qila));
+    }
+    if wanted("workloads") {
+        rows.extend(workloads::rows(&scratch, &qila, options.runs.div_ceil(4)));
+    }
+    if wanted("bulk") {
+        rows.extend(bulk::rows(&scratch, &qila, options.runs.div_ceil(4)));
+    }
+    if wanted("evidence") {
+        rows.extend(evidence::rows());
+    }
+    let text = report::markdown(&rows);
+    let document = report::document("run", options.runs, &rows);
+    let json = format!("{document:#}\n");
+    for (name, content) in [("run.json", &json), ("run.md", &text)] {
+        std::fs::write(out.join(name), content).map_err(|error| format!("cannot write {name}: {error}"))?;
+    }
+    println!("{text}");
+    if !options.markdown {
+        let count = |verdict: &str| rows.iter().filter(|row| row.verdict() == verdict).count();
+        println!(
+            "{} met, {} missed, {} skipped",
+            count("met"),
+            count("missed"),
+            count("skipped")
+        );
+        println!("figures in {}", out.join("run.json").display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let parsed = Options::parse(&words("run --runs 5 --only start --markdown")).expect("valid");
+        assert_eq!(
+            parsed,
+            Options {
+                runs: 5,
+                only: Some("start".to_owned()),
+                markdown: true
+            }
+        );
+        assert!(Options::parse(&words("--runs 0")).is_err());
+        assert!(
+            Options::parse(&words("serve"))
+                .expect_err("pending")
+                .contains("pending")
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! Peak memory of Qila's own processes while one sandbox runs.
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::qila::Qila;
+use crate::report::{Row, Target};
+use crate::scratch::Scratch;
+
+/// What one look at `/proc` found, in KiB.
+#[derive(Debug, Default, Clone, Copy)]
+struct Sample {
+    pss: u64,
+    rss: u64,
+    high_water: u64,
+    processes: u64,
+}
+
+/// Measures with and without the gateway.
+pub fn rows(scratch: &Scratch, qila: &Result<Qila, String>) -> Vec<Row> {
+    [("without gateway", 4.0), ("with gateway and one credential", 12.0)]
+        .into_iter()
+        .map(|(name, limit)| {
+            let title = format!("peak memory of Qila's own processes, {name}");
+            let target = Target::AtMost(limit);
+            let peak = qila.as_ref().map_err(Clone::clone).and_then(|qila| peak(scratch, qila, limit > 4.0));
+            match peak {
+                Ok(peak) => {
+                    let detail = json!({"pss_kib": peak.pss, "rss_kib": peak.rss, "sum_of_vmhwm_kib": peak.high_water,
+                                        "processes": peak.processes});
+                    Row::measured(title, target, "MiB", peak.pss as f64 / 1024.0, detail)
+                }
+                Err(reason) => Row::skipped(title, target, "MiB", reason),
+            }
+        })
+        .collect()
+}
+
+/// Watches one run; the agent and what it starts do not count.
+fn peak(scratch: &Scratch, qila: &Qila, gateway: bool) -> Result<Sample, String> {
+    let workspace = scratch.sub("empty")?;
+    let policy = if gateway {
+        qila.gateway_policy(scratch)?
+    } else {
+        "offline".to_owned()
+    };
+    let program = qila.run(
+        "memory",
+        &workspace,
+        &["--policy", &policy, "--isolation", "container"],
+        &["sleep", "0.5"],
+    );
+    let mut command = program.command();
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let mut peak = Sample::default();
+    let status = loop {
+        let seen = look(child.id());
+        peak.pss = peak.pss.max(seen.pss);
+        peak.rss = peak.rss.max(seen.rss);
+        peak.high_water = peak.high_water.max(seen.high_water);
+        peak.processes = peak.processes.max(seen.processes);
+        match child.try_wait() {
+            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+            Ok(Some(status)) => break status,
+            Err(error) => return Err(error.to_string()),
+        }
+    };
+    if !status.success() {
+        return Err(format!("`{}` ended with {status}", program.words.join(" ")));
+    }
+    if peak.pss == 0 {
+        return Err("smaps_rollup cannot be read here".to_owned());
+    }
+    Ok(peak)
+}
+
+fn look(root: u32) -> Sample {
+    let mut total = Sample::default();
+    for pid in tree(root, &processes()) {
+        let folder = Path::new("/proc").join(pid.to_string());
+        let rollup = std::fs::read_to_string(folder.join("smaps_rollup")).unwrap_or_default();
+        let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
+        total.pss += field(&rollup, "Pss:");
+        total.rss += field(&rollup, "Rss:");
+        total.high_water += field(&status, "VmHWM:");
+        total.processes += 1;
+    }
+    total
+}
+
+/// Every process as (pid, parent, name).
+fn processes() -> Vec<(u32, u32, String)> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid: u32| parse(pid, &std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?))
+        .collect()
+}
+
+/// Reads `/proc/PID/stat`: the name stands in brackets and may hold anything, brackets too.
+fn parse(pid: u32, stat: &str) -> Option<(u32, u32, String)> {
+    let (head, rest) = stat.rsplit_once(')')?;
+    let (_, name) = head.split_once('(')?;
+    Some((
+        pid,
+        rest.split_whitespace().nth(1)?.parse().ok()?,
+        name.to_owned(),
+    ))
+}
+
+/// The process and its descendants, without the agent (`sleep`) and what is below it.
+fn tree(root: u32, all: &[(u32, u32, String)]) -> Vec<u32> {
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        next += 1;
+        for (pid, above, name) in all {
+            if *above == parent && name != "sleep" && !found.contains(pid) {
+                found.push(*pid);
+            }
+        }
+    }
+    found
+}
+
+fn field(text: &str, name: &str) -> u64 {
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value
+        .and_then(|value| value.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agent_and_strangers_do_not_count() {
+        let table = [
+            (2, 1, "guest"),
+            (3, 2, "sleep"),
+            (4, 3, "child"),
+            (5, 1, "gateway"),
+            (9, 8, "stranger"),
+        ];
+        let table = table.map(|(pid, above, name)| (pid, above, name.to_owned()));
+        assert_eq!(tree(1, &table), [1, 2, 5]);
+    }
+
+    #[test]
+    fn names_with_brackets_are_read_right() {
+        assert_eq!(parse(7, "7 (a) (b)) S 3 7 7"), Some((7, 3, "a) (b)".to_owned())));
+        assert_eq!(parse(7, "garbage"), None);
+    }
+
+    #[test]
+    fn own_memory_is_seen() {
+        let seen = look(std::process::id());
+        assert!(seen.rss > 0 && seen.high_water >= 100, "{seen:?}");
+    }
+}
