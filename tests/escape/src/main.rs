@@ -96,7 +96,8 @@ fn summary(rows: &[Row], left: &[String]) -> bool {
     let count = |pick: fn(&Row) -> &Verdict, want: fn(&Verdict) -> bool| {
         rows.iter().filter(|r| want(pick(r))).count()
     };
-    let (attack, twin): (fn(&Row) -> &Verdict, fn(&Row) -> &Verdict) = (|r| &r.attack, |r| &r.twin);
+    let attack: fn(&Row) -> &Verdict = |r| &r.attack;
+    let twin: fn(&Row) -> &Verdict = |r| &r.twin;
     let good: fn(&Verdict) -> bool = |v| *v == Verdict::Good;
     let bad: fn(&Verdict) -> bool = |v| matches!(v, Verdict::Bad(_));
     let refused: fn(&Verdict) -> bool = |v| matches!(v, Verdict::Refused(_));

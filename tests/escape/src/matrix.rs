@@ -81,6 +81,15 @@ fn half(attack: &Attack, cx: &Context, twin: bool) -> io::Result<Verdict> {
             continue;
         }
         ran = true;
+        if outcome.after_shows(b"ended: exit status: 2]") || outcome.after_shows(b"[no run id") {
+            let text = String::from_utf8_lossy(&outcome.after)
+                .chars()
+                .take(200)
+                .collect::<String>();
+            return Ok(Verdict::Bad(format!(
+                "a command that reads what the run left is missing: {text}"
+            )));
+        }
         seen = seen.or_else(|| judge(&scene, &outcome, twin));
         if !twin && seen.is_none() && outcome.left > 0 {
             seen = Some(format!("{} processes were left behind", outcome.left));

@@ -141,6 +141,8 @@ pub fn play(stage: &Stage, scene: &Scene) -> io::Result<Outcome> {
         .and_then(|h| h.join().ok())
         .map(|(bytes, _)| bytes)
         .unwrap_or_default();
+    // What was sent last may still be on its way into a listener's record.
+    thread::sleep(Duration::from_millis(80));
     if stage.cx.target.is_qila() && matches!(scene.place, Place::Sandbox(_)) {
         afterwards(stage, scene, &mut outcome)?;
     }
@@ -154,6 +156,11 @@ fn afterwards(stage: &Stage, scene: &Scene, outcome: &mut Outcome) -> io::Result
         .rsplit_once("\"run\":")
         .and_then(|(_, rest)| rest.split('"').nth(1))
         .unwrap_or("");
+    if id.is_empty() && !scene.after.is_empty() {
+        outcome
+            .after
+            .extend_from_slice(b"[no run id on standard error]\n");
+    }
     for args in &scene.after {
         let crate::target::Target::Qila { bin, .. } = &stage.cx.target else {
             continue;

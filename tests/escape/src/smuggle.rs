@@ -79,7 +79,7 @@ fn body_end<'a>(fields: &[String], body: &'a [u8], view: View) -> Option<&'a [u8
     match (coding, view) {
         (Some(_), View::Chunked) => chunks(body),
         (Some(_), _) if !ambiguous => chunks(body),
-        (_, View::Last) => body.get(lengths.last().or(first).unwrap_or(0)..),
+        (_, View::Last) => body.get(lengths.next_back().or(first).unwrap_or(0)..),
         _ => body.get(first.unwrap_or(0)..),
     }
 }

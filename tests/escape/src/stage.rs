@@ -88,10 +88,13 @@ impl Stage {
         if self.keep_owner.iter().any(|kept| kept == path) {
             return Ok(());
         }
-        lchown(path, Some(uid), Some(uid))?;
-        if path.symlink_metadata()?.is_dir() {
-            for entry in fs::read_dir(path)? {
-                self.give(&entry?.path(), uid)?;
+        // An accomplice may be at work on it already: what has gone meanwhile needs no owner.
+        if lchown(path, Some(uid), Some(uid)).is_err() {
+            return Ok(());
+        }
+        if path.symlink_metadata().is_ok_and(|m| m.is_dir()) {
+            for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+                self.give(&entry.path(), uid)?;
             }
         }
         Ok(())
