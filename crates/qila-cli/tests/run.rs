@@ -1,4 +1,8 @@
 //! What a user of `qila run` may rely on.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure here is the test's"
+)]
 mod common;
 use common::{err, everywhere, out};
 use std::io::Write;

@@ -1,4 +1,8 @@
 //! Attacks that claim to break a promise, judged from outside by a random canary, each with a twin that must succeed.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure here is the test's"
+)]
 mod common;
 use common::{err, everywhere, out};
 use std::os::linux::net::SocketAddrExt;

@@ -92,7 +92,7 @@ impl Sandbox {
 
     /// Waits for the network to be locked and takes the gateway's listeners.
     pub fn listeners(&mut self) -> Result<Listening, LaunchError> {
-        match self.next()? {
+        match self.receive()? {
             (Report::Locked, fds) => match <[OwnedFd; 3]>::try_from(fds) {
                 Ok([tcp, dns_udp, dns_tcp]) => Ok(Listening {
                     tcp,
@@ -118,7 +118,7 @@ impl Sandbox {
                 });
             }
         }
-        match self.next()? {
+        match self.receive()? {
             (Report::Ready, _) => Ok(()),
             (other, _) => Err(unexpected(other)),
         }
@@ -142,7 +142,7 @@ impl Sandbox {
         step("speaking to the guest", pass::send(&self.control, &packet, &[]))?;
         let mut controlling = None;
         loop {
-            match self.next()? {
+            match self.receive()? {
                 (Report::Terminal, mut fds) => controlling = fds.pop(),
                 (Report::Started, _) => return Ok(controlling),
                 (Report::NotStarted { errno }, _) => {
@@ -154,7 +154,7 @@ impl Sandbox {
     }
 
     /// Receives the guest's next report.
-    pub fn next(&mut self) -> Result<(Report, Vec<OwnedFd>), LaunchError> {
+    pub fn receive(&mut self) -> Result<(Report, Vec<OwnedFd>), LaunchError> {
         let (n, fds) = step(
             "listening to the guest",
             pass::receive(&self.control, &mut self.buffer),

@@ -110,10 +110,8 @@ impl Ruleset {
         let fd = check(unsafe { libc::syscall(CREATE, &raw const attr, size, 0u32) })?;
         let fd = i32::try_from(fd).map_err(|_| rustix::io::Errno::BADF)?;
         // SAFETY: a new descriptor that nothing else owns.
-        Ok(Ruleset {
-            fd: unsafe { OwnedFd::from_raw_fd(fd) },
-            fs: attr.fs,
-        })
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Ruleset { fd, fs: attr.fs })
     }
 
     /// Allows rights on what the descriptor names, and beneath it if it is a directory. Rights unknown to the ABI are left out.

@@ -31,9 +31,8 @@ impl SignalFd {
         };
         let fd = i32::try_from(fd).map_err(|_| rustix::io::Errno::BADF)?;
         // SAFETY: a new descriptor that nothing else owns.
-        Ok(SignalFd {
-            fd: unsafe { OwnedFd::from_raw_fd(fd) },
-        })
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(SignalFd { fd })
     }
 
     /// The next pending signal's number, if one is pending.

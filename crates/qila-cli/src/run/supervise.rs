@@ -172,7 +172,7 @@ struct Watch<'a> {
 impl Watch<'_> {
     /// Takes one report. True: the agent has ended.
     fn report(&mut self, sandbox: &mut Sandbox) -> Result<bool, Fail> {
-        match sandbox.next() {
+        match sandbox.receive() {
             Ok((
                 Report::Ended {
                     code,

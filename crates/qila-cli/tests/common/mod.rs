@@ -1,5 +1,9 @@
 //! A place to run `qila` in, as root and as an unprivileged user, judged from outside.
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure here is the test's"
+)]
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
