@@ -121,7 +121,7 @@ fn limits_end_a_run_and_say_so() {
         stopped(
             &policy("disk.yaml", "disk: 8MiB"),
             "i=0; while [ $i -lt 100 ]; do head -c 1000000 /dev/zero > f$i; sleep 0.05; i=$((i+1)); done; sleep 20",
-            "disk limit 8MiB reached",
+            "disk limit reached",
         );
         // A bound on processes refuses; it does not end the run.
         let few = policy("few.yaml", "processes: 8");

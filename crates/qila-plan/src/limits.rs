@@ -197,7 +197,6 @@ fn cpu(
 fn disk(wanted: &Resources, workspace: WorkspaceMode, ledger: &mut Ledger<'_>, out: &mut Limits) {
     const CLAUSE: &str = "resources.disk";
     let Some(limit) = wanted.disk else { return };
-    out.scratch = Some(Bytes(limit.bytes.0.min(SCRATCH.0.max(limit.bytes.0 / 2))));
     out.each.push(Limit {
         what: LimitKind::FileSize,
         value: limit.bytes.0,
@@ -219,10 +218,13 @@ fn disk(wanted: &Resources, workspace: WorkspaceMode, ledger: &mut Ledger<'_>, o
         );
         return;
     }
-    out.layer = Some(limit.bytes);
+    // A quarter for what lies in memory, the rest for the layer: together no more than the limit.
+    let scratch = limit.bytes.0 / 4;
+    out.scratch = Some(Bytes(scratch));
+    out.layer = Some(Bytes(limit.bytes.0 - scratch));
     ledger.enforced(
         CLAUSE,
-        "tmpfs size for /tmp, /dev/shm and home; the workspace layer sampled every 100 ms; RLIMIT_FSIZE",
+        "a tmpfs of a quarter of it for /tmp, /var/tmp, /dev/shm and home; the layer, for the rest, sampled every 100 ms and walked at least every second; RLIMIT_FSIZE",
         true,
     );
 }

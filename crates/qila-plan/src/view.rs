@@ -121,6 +121,9 @@ pub(crate) const CA_CERTIFICATE: &str = "/run/qila/ca.pem";
 /// Where the whole bundle is found inside.
 pub(crate) const CA_BUNDLE: &str = "/run/qila/ca-bundle.pem";
 
+/// Most files of the memory-backed file systems, however large; else one for each KiB.
+const SCRATCH_FILES: u64 = 262_144;
+
 const MASKED: [&str; 12] = [
     "kcore",
     "keys",
@@ -258,7 +261,7 @@ pub(crate) fn build(
         root: format!("{}/root", caller.run_dir),
         entries,
         scratch,
-        scratch_files: 262_144,
+        scratch_files: scratch.map_or(SCRATCH_FILES, |b| (b.0 / 1024).clamp(256, SCRATCH_FILES)),
         home,
     })
 }

@@ -5,9 +5,12 @@ use crate::fail::Fail;
 use qila_plan::Plan;
 use qila_sandbox::{LaunchError, Sandbox, counters};
 use qila_sys::signal::SignalFd;
+use qila_types::Bytes;
 use qila_wire::{Order, Report};
+use qila_workspace::{DiskSampler, Usage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::time::{Duration, Instant};
@@ -16,6 +19,9 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(100);
 /// Time between asking an agent to end and ending it.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Bytes charged for each file in the layer beside its blocks: an empty one takes an inode of the host.
+const INODE: u64 = 1024;
 
 const HUP: i32 = 1;
 const INT: i32 = 2;
@@ -88,6 +94,7 @@ pub(crate) fn supervise(sandbox: &mut Sandbox, plan: &Plan, streams: Streams) ->
     }
     let mut watch = Watch {
         plan,
+        disk: disk_sampler(plan)?,
         started: Instant::now(),
         ending: Ending::default(),
         killed: false,
@@ -100,23 +107,30 @@ pub(crate) fn supervise(sandbox: &mut Sandbox, plan: &Plan, streams: Streams) ->
             ended = watch.report(sandbox)?;
         }
         while let Some(signal) = signals.next() {
-            watch.signal(sandbox, signal, controlling.as_ref());
+            watch.signal(sandbox, signal, controlling.as_ref())?;
         }
         for (relay, _) in relays.iter_mut().zip(&ready.relays).filter(|(_, ready)| **ready) {
             if relay.step() == Moved::Deaf && controlling.is_some() {
-                watch.kill(sandbox); // the terminal is gone
+                watch.kill(sandbox)?; // the terminal is gone
             }
         }
         let output: u64 = relays.iter().skip(1).map(|r| r.total).sum();
         watch.ending.output = output;
         if let Some(limit) = plan.timers().output.filter(|l| output > l.0) {
-            watch.over(sandbox, format!("output limit {limit} reached"));
+            watch.over(sandbox, format!("output limit {limit} reached"))?;
         }
         if !ended {
-            watch.tick(sandbox);
+            watch.tick(sandbox)?;
         }
     }
     Ok(watch.done())
+}
+
+/// Gives an order. A guest that is gone has nothing left to obey; any other failure is one.
+fn tell(sandbox: &Sandbox, order: Order) -> Result<(), Fail> {
+    sandbox
+        .order(order)
+        .map_err(|e| Fail::new(format!("the sandbox could not be told, and was ended: {e}")))
 }
 
 struct Ready {
@@ -163,6 +177,7 @@ fn wait(sandbox: &Sandbox, signals: &SignalFd, relays: &[Relay], ended: bool) ->
 
 struct Watch<'a> {
     plan: &'a Plan,
+    disk: Option<DiskSampler>,
     started: Instant,
     ending: Ending,
     killed: bool,
@@ -190,10 +205,7 @@ impl Watch<'_> {
             }
             Ok((Report::OverLimit { .. }, _)) => {
                 let limit = self.plan.accounting().as_ref().map_or(0, |a| a.memory);
-                self.over(
-                    sandbox,
-                    format!("memory limit {} reached", qila_types::Bytes(limit)),
-                );
+                self.over(sandbox, format!("memory limit {} reached", Bytes(limit)))?;
                 Ok(false)
             }
             Ok(_) => Err(Fail::new("the sandbox spoke out of turn and was ended")),
@@ -212,7 +224,7 @@ impl Watch<'_> {
         }
     }
 
-    fn signal(&mut self, sandbox: &Sandbox, signal: i32, controlling: Option<&OwnedFd>) {
+    fn signal(&mut self, sandbox: &Sandbox, signal: i32, controlling: Option<&OwnedFd>) -> Result<(), Fail> {
         match signal {
             WINCH => {
                 if let (Some(main), Some(size)) = (controlling, terminal::size()) {
@@ -225,45 +237,49 @@ impl Watch<'_> {
                     let _ = tcsetwinsize(main, size);
                 }
             }
-            USR1 => self.kill(sandbox),
+            USR1 => self.kill(sandbox)?,
             other => {
-                let _ = sandbox.order(Order::Signal(other));
+                tell(sandbox, Order::Signal(other))?;
                 if matches!(other, TERM | HUP) && self.grace.is_none() {
                     self.grace = Some(Instant::now() + GRACE);
                 }
             }
         }
+        Ok(())
     }
 
-    fn kill(&mut self, sandbox: &Sandbox) {
+    /// Orders the end. A guest that cannot be told is an error, and the error ends the sandbox from outside.
+    fn kill(&mut self, sandbox: &Sandbox) -> Result<(), Fail> {
         if !self.killed {
             self.killed = true;
-            let _ = sandbox.order(Order::Kill);
+            tell(sandbox, Order::Kill)?;
         }
+        Ok(())
     }
 
-    fn over(&mut self, sandbox: &Sandbox, what: String) {
+    fn over(&mut self, sandbox: &Sandbox, what: String) -> Result<(), Fail> {
         self.ending.limit.get_or_insert(what);
-        self.kill(sandbox);
+        self.kill(sandbox)
     }
 
-    fn tick(&mut self, sandbox: &Sandbox) {
+    fn tick(&mut self, sandbox: &Sandbox) -> Result<(), Fail> {
         if let Some(limit) = self.plan.timers().wall_time
             && self.started.elapsed() >= Duration::from_millis(limit.0)
         {
-            self.over(sandbox, format!("wall time limit {limit} reached"));
+            self.over(sandbox, format!("wall time limit {limit} reached"))?;
         }
         if self.grace.is_some_and(|g| Instant::now() >= g) {
-            self.kill(sandbox);
+            self.kill(sandbox)?;
         }
         if self.plan.cgroup().oom.is_some() && counters(self.plan.cgroup()).killed_for_memory > 0 {
-            self.over(sandbox, "memory limit reached".into());
+            self.over(sandbox, "memory limit reached".into())?;
         }
-        if let Some(limit) = self.plan.timers().layer
-            && over_layer(self.plan, limit.0)
+        if let (Some(limit), Some(disk)) = (self.plan.timers().layer, &mut self.disk)
+            && let Some(wrong) = over_layer(disk.sample(), limit)
         {
-            self.over(sandbox, format!("disk limit {limit} reached"));
+            self.over(sandbox, wrong)?;
         }
+        Ok(())
     }
 
     fn done(mut self) -> Ending {
@@ -279,34 +295,39 @@ impl Watch<'_> {
     }
 }
 
-/// Whether the workspace layer holds more than it may. Stops looking as soon as that is known.
-fn over_layer(plan: &Plan, limit: u64) -> bool {
-    let upper = plan.view().entries.iter().find_map(|e| match e {
+/// Watches the workspace layer, where there is one and it has a limit.
+fn disk_sampler(plan: &Plan) -> Result<Option<DiskSampler>, Fail> {
+    let layer = plan.view().entries.iter().find_map(|e| match e {
         qila_plan::ViewEntry::Layer { upper, .. } => Some(upper),
         _ => None,
     });
-    upper.is_some_and(|upper| usage(std::path::Path::new(upper), limit) > limit)
+    let (Some(upper), Some(limit)) = (layer, plan.timers().layer) else {
+        return Ok(None);
+    };
+    let fail = |e: Errno| Fail::new(format!("the workspace layer {upper} cannot be measured: {e}"));
+    let dir = rustix::fs::open(
+        upper.as_str(),
+        OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(fail)?;
+    DiskSampler::new(dir, limit.0).map(Some).map_err(fail)
 }
 
-/// Bytes on disk beneath a directory, links not followed, up to a bound.
-fn usage(root: &std::path::Path, bound: u64) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let mut total = 0u64;
-    let mut rest = vec![root.to_owned()];
-    while let Some(dir) = rest.pop() {
-        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            // An inode costs something even if it is empty.
-            total = total
-                .saturating_add(meta.blocks().saturating_mul(512))
-                .saturating_add(256);
-            if meta.is_dir() {
-                rest.push(entry.path());
-            }
-            if total > bound {
-                return total;
-            }
+/// What is wrong with the use of the layer, if anything is. What cannot be measured is over the limit.
+fn over_layer(used: Result<Usage, Errno>, limit: Bytes) -> Option<String> {
+    match used {
+        Err(e) => Some(format!(
+            "disk limit {limit}: the workspace layer cannot be measured ({e})"
+        )),
+        Ok(used) if used.unreadable > 0 => Some(format!(
+            "disk limit {limit}: the workspace layer has {} directories that cannot be looked into",
+            used.unreadable
+        )),
+        Ok(used) => {
+            let total = used.bytes.saturating_add(used.inodes.saturating_mul(INODE));
+            (used.exceeded || total > limit.0)
+                .then(|| format!("disk limit reached: {limit} in the workspace layer"))
         }
     }
-    total
 }
