@@ -94,10 +94,7 @@ fn the_workspace_stays_as_it_was_unless_direct() {
 #[test]
 fn limits_end_a_run_and_say_so() {
     everywhere(|place, tier| {
-        let policy = |name: &str, limit: &str| {
-            let text = format!("version: 1\nextends: offline\nresources:\n  {limit}\n");
-            place.write(name, &text).to_str().unwrap().to_owned()
-        };
+        let policy = |name: &str, limit: &str| place.policy(name, &format!("resources:\n  {limit}"));
         let stopped = |policy: &str, script: &str, says: &str| {
             let output = place.sh(policy, tier, script);
             assert_eq!(output.status.code(), Some(124), "{script}: {}", err(&output));
@@ -123,6 +120,16 @@ fn limits_end_a_run_and_say_so() {
             "i=0; while [ $i -lt 100 ]; do head -c 1000000 /dev/zero > f$i; sleep 0.05; i=$((i+1)); done; sleep 20",
             "disk limit reached",
         );
+        let shared = "import mmap, time\nm = mmap.mmap(-1, 300 << 20)\n\
+                      for i in range(0, 300 << 20, 4096): m[i] = 1\ntime.sleep(20)\n";
+        place.write("ws/shared.py", shared);
+        stopped(
+            &policy("mem.yaml", "memory: 64MiB"),
+            "/usr/bin/python3 shared.py",
+            "memory limit",
+        );
+        let many = "i=0; while [ $i -lt 40000 ]; do : > e$i; i=$((i+1)); done; sleep 20";
+        stopped(&policy("disk.yaml", "disk: 8MiB"), many, "disk limit reached");
         // A bound on processes refuses; it does not end the run.
         let few = policy("few.yaml", "processes: 8");
         let output = place.sh(
@@ -135,6 +142,100 @@ fn limits_end_a_run_and_say_so() {
             "twelve sleepers fitted into eight processes: {}",
             err(&output)
         );
+    });
+}
+
+#[test]
+fn limits_that_refuse_do_so() {
+    everywhere(|place, tier| {
+        let files = place.policy("files.yaml", "resources:\n  open_files: 16");
+        let script = "ulimit -n; ulimit -n 64; echo $?; head -c 1 /dev/zero | wc -c";
+        let output = place.sh(&files, tier, script);
+        let lines: Vec<String> = out(&output).lines().map(|l| l.trim().to_owned()).collect();
+        assert!(
+            lines.first().is_some_and(|l| l == "16"),
+            "{lines:?} {}",
+            err(&output)
+        );
+        assert!(
+            lines.get(1).is_none_or(|l| l != "0"),
+            "the limit was raised: {lines:?}"
+        );
+        let disk = place.policy("scratch.yaml", "resources:\n  disk: 8MiB");
+        for dir in ["/tmp", "/var/tmp", "/dev/shm", "$HOME"] {
+            let output = place.sh(
+                &disk,
+                tier,
+                &format!("head -c 4000000 /dev/zero > {dir}/f; stat -c %s {dir}/f"),
+            );
+            let size: u64 = out(&output).trim().parse().unwrap();
+            assert!(size <= 2 << 20, "{dir} took {size} bytes of a quarter of 8 MiB");
+        }
+        let twin = place.sh(
+            "offline",
+            tier,
+            "head -c 4000000 /dev/zero > /tmp/f; stat -c %s /tmp/f",
+        );
+        assert_eq!(out(&twin).trim(), "4000000", "{}", err(&twin));
+    });
+}
+
+#[test]
+fn one_core_is_one_core() {
+    let host = std::thread::available_parallelism().unwrap().get();
+    if host < 2 {
+        println!("skipped: a bound on cores: the host has one");
+        return;
+    }
+    everywhere(|place, tier| {
+        let one = place.policy("cpu.yaml", "resources:\n  cpu: 1");
+        let text = "import os, sys, time\nend = time.time() + 2\nn = os.fork()\nwhile time.time() < end: pass\n\
+                    t = os.times()\nif n == 0: os._exit(0)\nos.wait()\nt = os.times()\n\
+                    print(t.user + t.system + t.children_user + t.children_system)\n";
+        place.write("ws/spin.py", text);
+        let used = |policy: &str| -> f64 {
+            let output = place
+                .run(policy, tier, &["/usr/bin/python3", "spin.py"])
+                .output()
+                .unwrap();
+            out(&output)
+                .trim()
+                .parse()
+                .unwrap_or_else(|_| panic!("{}", err(&output)))
+        };
+        // Two spinners for two seconds: a ratio to the time given, not an absolute speed.
+        let bounded = used(&one);
+        assert!(bounded < 2.6, "{bounded} s of processor time in 2 s on one core");
+    });
+}
+
+#[test]
+fn a_terminal_is_the_agents_own() {
+    everywhere(|place, tier| {
+        let inner = "test -t 0 && test -t 1 && echo TTY; tty; stty size; exit 5";
+        let mut command = place.run("offline", tier, &["sh", "-c", inner]);
+        // `script` gives qila a terminal; without one the same command has none.
+        let words: Vec<String> = std::iter::once(command.get_program())
+            .chain(command.get_args())
+            .map(|w| format!("'{}'", w.to_str().unwrap()))
+            .collect();
+        let plain = command.output().unwrap();
+        assert!(!out(&plain).contains("TTY"), "{}", out(&plain));
+        let line = format!("stty rows 33 cols 77; {}", words.join(" "));
+        let output = std::process::Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .current_dir(place.path("ws"))
+            .env("QILA_HOME", place.path("state"))
+            .env("HOME", place.path("home"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = out(&output);
+        assert!(
+            text.contains("TTY") && text.contains("/dev/pts/0") && text.contains("33 77"),
+            "{text}"
+        );
+        assert_eq!(output.status.code(), Some(5), "{text}");
     });
 }
 

@@ -1,57 +1,96 @@
 //! Memory accounting for hosts where no cgroup can be had.
 use qila_wire::Accounting;
 use rustix::fs::{CWD, Mode, OFlags, openat, statvfs};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Largest number of processes looked at in one sample; a sandbox with more is bounded by its process limit.
+/// Largest number of processes looked at in one sample; with more, the sample fails.
 const MAX_PROCESSES: usize = 65_536;
 
-/// Memory in use now, in bytes: resident sets of all processes but the guest, plus memory-backed files.
+/// Memory in use now, in bytes: what the processes but the guest hold outside of files, and memory-backed files.
 ///
-/// Pages shared between processes count once for each: the sum can be too high, never too low.
-pub(crate) fn sample(accounting: &Accounting, page: u64) -> u64 {
+/// What processes share counts once for each: the sum can be too high. Files in memory that no mount shows (memfd,
+/// System V segments) are in it only while they are mapped, which is why seccomp denies making them where this accounts.
+pub(crate) fn sample(accounting: &Accounting) -> Result<u64, Errno> {
     let mut total = 0u64;
     for mount in &accounting.mounts {
-        if let Ok(fs) = statvfs(Path::new(std::ffi::OsStr::new(&*String::from_utf8_lossy(mount)))) {
-            total =
-                total.saturating_add((fs.f_blocks.saturating_sub(fs.f_bfree)).saturating_mul(fs.f_frsize));
-        }
+        let fs = statvfs(Path::new(OsStr::from_bytes(mount)))?;
+        let used = fs.f_blocks.saturating_sub(fs.f_bfree).saturating_mul(fs.f_frsize);
+        total = total.saturating_add(used);
     }
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return u64::MAX;
-    };
-    for entry in entries.take(MAX_PROCESSES).flatten() {
-        let name = entry.file_name();
+    let entries = std::fs::read_dir("/proc").map_err(|e| errno(&e))?;
+    for (seen, entry) in entries.enumerate() {
+        if seen > MAX_PROCESSES {
+            return Err(Errno::TOOBIG);
+        }
+        let name = entry.map_err(|e| errno(&e))?.file_name();
         let Some(pid) = name.to_str().and_then(|n| n.parse::<u32>().ok()) else {
             continue;
         };
         if pid != 1 {
-            total = total.saturating_add(resident(pid).saturating_mul(page));
+            total = total.saturating_add(kibibytes(pid)?.saturating_mul(1024));
         }
     }
-    total
+    Ok(total)
 }
 
-/// Anonymous and shared-memory pages of one process: file pages belong to the page cache, which the host can take back.
-fn resident(pid: u32) -> u64 {
-    let Ok(fd) = openat(
-        CWD,
-        format!("/proc/{pid}/statm"),
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    ) else {
-        return 0;
+fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+/// Memory of one process in KiB: anonymous, shared without a file, and swapped out. Pages of files belong to the page
+/// cache, which the host can take back.
+fn kibibytes(pid: u32) -> Result<u64, Errno> {
+    let read = || {
+        let path = format!("/proc/{pid}/status");
+        let fd = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut buffer = [0u8; 4096];
+        let n = rustix::io::read(&fd, &mut buffer)?;
+        Ok(fields(buffer.get(..n).unwrap_or(&[])))
     };
-    let mut buffer = [0u8; 128];
-    let n = rustix::io::read(&fd, &mut buffer).unwrap_or(0);
-    let text = buffer
-        .get(..n)
-        .and_then(|b| std::str::from_utf8(b).ok())
-        .unwrap_or("");
-    let mut fields = text
-        .split_ascii_whitespace()
-        .skip(1)
-        .map(|f| f.parse::<u64>().unwrap_or(0));
-    let (resident, file) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
-    resident.saturating_sub(file)
+    match read() {
+        Ok(sum) => sum,
+        // It ended between the listing and the look.
+        Err(Errno::NOENT | Errno::SRCH) => Ok(0),
+        Err(e) => Err(e),
+    }
+}
+
+/// Adds the three fields up. A process that is ending has none of them, which its first line still shows to be whole.
+fn fields(status: &[u8]) -> Result<u64, Errno> {
+    let mut sum = 0u64;
+    for line in status.split(|b| *b == b'\n') {
+        let value = [&b"RssAnon:"[..], b"RssShmem:", b"VmSwap:"]
+            .iter()
+            .find_map(|name| line.strip_prefix(*name));
+        let Some(value) = value else { continue };
+        let text = std::str::from_utf8(value).map_err(|_| Errno::PROTO)?;
+        let number = text
+            .trim()
+            .strip_suffix(" kB")
+            .and_then(|n| n.parse::<u64>().ok());
+        sum = sum.saturating_add(number.ok_or(Errno::PROTO)?);
+    }
+    if status.starts_with(b"Name:") {
+        Ok(sum)
+    } else {
+        Err(Errno::PROTO)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_status_says_is_added_up() {
+        let text =
+            b"Name:\tx\nRssAnon:\t     100 kB\nRssFile:\t 9000 kB\nRssShmem:\t  20 kB\nVmSwap:\t  3 kB\n";
+        assert_eq!(fields(text), Ok(123));
+        assert_eq!(fields(b"Name:\tzombie\nState:\tZ\n"), Ok(0));
+        assert_eq!(fields(b"Name:\tx\nRssAnon:\t many kB\n"), Err(Errno::PROTO));
+        assert_eq!(fields(b""), Err(Errno::PROTO));
+    }
 }

@@ -62,8 +62,11 @@ pub(crate) fn serve(control: &OwnedFd, start: &Start) -> Result<(), Errno> {
             }
         }
         if let Some(accounting) = &start.accounting {
-            let used = account::sample(accounting, 4096);
-            peak = peak.max(used);
+            // What cannot be measured is over the limit.
+            let used = account::sample(accounting).unwrap_or(u64::MAX);
+            if used != u64::MAX {
+                peak = peak.max(used);
+            }
             if used > accounting.memory {
                 report(control, &Report::OverLimit { memory: used }, &[])?;
                 kill_all();

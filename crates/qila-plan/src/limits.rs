@@ -114,7 +114,7 @@ fn memory(
     });
     ledger.enforced(
         CLAUSE,
-        "accounting by the guest over its process namespace, sampled every 20 ms; RLIMIT_DATA and RLIMIT_AS as second bounds",
+        "accounting by the guest over its process namespace, sampled every 20 ms, memfd and System V segments denied; RLIMIT_DATA and RLIMIT_AS as second bounds",
         true,
     );
 }

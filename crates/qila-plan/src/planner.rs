@@ -124,7 +124,7 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
     }
     let landlock = landlock::rules(facts.landlock_abi, &view, &network, &policy.network);
     let (filter, syscalls) =
-        filter(policy, caps, limits.by_affinity).map_err(|e| fixed("syscalls", e, String::new()))?;
+        filter(policy, caps, &limits).map_err(|e| fixed("syscalls", e, String::new()))?;
     describe(policy, caps, &network, facts, &mut ledger);
     if let Some(refusal) = ledger.refusal {
         return Err(refusal);
@@ -228,10 +228,15 @@ fn plan_with(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal
     plan(caps, request)
 }
 
-fn filter(policy: &Policy, caps: &Capabilities, by_affinity: bool) -> Result<(Vec<u8>, String), String> {
+fn filter(
+    policy: &Policy,
+    caps: &Capabilities,
+    limits: &limits::Limits,
+) -> Result<(Vec<u8>, String), String> {
     let flags = qila_seccomp::Flags {
         deny_sysv_ipc: !caps.makes(Namespace::Ipc),
-        deny_setaffinity: by_affinity,
+        deny_memory_files: limits.accounting.is_some(),
+        deny_setaffinity: limits.by_affinity,
         allow_inet: true,
     };
     let spec = qila_seccomp::Spec::from_policy(&policy.syscalls, flags).map_err(|e| e.to_string())?;

@@ -20,6 +20,8 @@ pub struct View {
     pub scratch_files: u64,
     /// Home directory inside.
     pub home: String,
+    /// Paths to read or hide that are not on this host.
+    pub skipped: Vec<String>,
 }
 
 /// One entry of the view.
@@ -34,6 +36,8 @@ pub enum ViewEntry {
         target: String,
         /// Whether it may be written.
         writable: bool,
+        /// Whether sockets in it lead nowhere. Not for the system's own directories, which no program listens in.
+        sealed: bool,
         /// What it is.
         kind: PathKind,
     },
@@ -202,9 +206,21 @@ pub(crate) fn build(
             mode: 0o755,
         });
     }
-    for (list, writable) in [(&fs.read, false), (&fs.write, true)] {
-        for path in list {
-            host_path(path, writable, resolve(path), facts, &mut entries);
+    let mut skipped = Vec::new();
+    for path in &fs.read {
+        // Presets name toolchains that not every host has.
+        if !resolve(path).is_some_and(|named| host_path(named, false, facts, &mut entries)) {
+            skipped.push(format!("filesystem.read: {}", path.0));
+        }
+    }
+    for path in &fs.write {
+        if !resolve(path).is_some_and(|named| host_path(named, true, facts, &mut entries)) {
+            let reason = format!("`{}` does not exist", path.0);
+            return Err(refuse(
+                "filesystem.write",
+                reason,
+                "make it first, or take it out of the policy",
+            ));
         }
     }
     if let Some(workspace) = &caller.workspace {
@@ -212,6 +228,9 @@ pub(crate) fn build(
     }
     for path in fs.hide.iter().chain(policy.secret_files()) {
         let Some(named) = resolve(path) else { continue };
+        if !facts.paths.contains_key(&named) {
+            skipped.push(format!("filesystem.hide: {}", path.0));
+        }
         if let Some(fact) = facts.paths.get(&named) {
             for target in [&fact.real, &named] {
                 let covered = entries.iter().any(|e| shows(e, target));
@@ -263,6 +282,7 @@ pub(crate) fn build(
         scratch,
         scratch_files: scratch.map_or(SCRATCH_FILES, |b| (b.0 / 1024).clamp(256, SCRATCH_FILES)),
         home,
+        skipped,
     })
 }
 
@@ -303,24 +323,17 @@ fn base_tree(prefix: &str, facts: &HostFacts, entries: &mut Vec<ViewEntry>) {
                 source: format!("{prefix}{}", entry.path),
                 target: entry.path.clone(),
                 writable: false,
+                sealed: false,
                 kind: PathKind::Directory,
             },
         });
     }
 }
 
-/// A path that does not exist is left out: presets name toolchains that not every host has.
-fn host_path(
-    path: &PolicyPath,
-    writable: bool,
-    named: Option<String>,
-    facts: &HostFacts,
-    entries: &mut Vec<ViewEntry>,
-) {
-    let _ = path;
-    let Some(named) = named else { return };
+/// Adds a path of the host. False: there is no such path.
+fn host_path(named: String, writable: bool, facts: &HostFacts, entries: &mut Vec<ViewEntry>) -> bool {
     let Some(PathFact { real, kind }) = facts.paths.get(&named) else {
-        return;
+        return false;
     };
     if *real != named {
         entries.push(ViewEntry::Link {
@@ -332,8 +345,10 @@ fn host_path(
         source: real.clone(),
         target: real.clone(),
         writable,
+        sealed: !writable,
         kind: *kind,
     });
+    true
 }
 
 fn workspace_entry(mode: WorkspaceMode, workspace: &str, caller: &Caller, entries: &mut Vec<ViewEntry>) {
@@ -341,6 +356,7 @@ fn workspace_entry(mode: WorkspaceMode, workspace: &str, caller: &Caller, entrie
         source: workspace.into(),
         target: workspace.into(),
         writable,
+        sealed: !writable,
         kind: PathKind::Directory,
     };
     match mode {

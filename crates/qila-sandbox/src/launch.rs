@@ -155,10 +155,12 @@ impl Sandbox {
 
     /// Receives the guest's next report.
     pub fn receive(&mut self) -> Result<(Report, Vec<OwnedFd>), LaunchError> {
-        let (n, fds) = step(
-            "listening to the guest",
-            pass::receive(&self.control, &mut self.buffer),
-        )?;
+        let mut got = pass::receive(&self.control, &mut self.buffer);
+        if matches!(got, Err(Errno::CONNRESET)) {
+            // A child that failed before it read what it was told resets the socket; what it said last still waits behind.
+            got = pass::receive(&self.control, &mut self.buffer);
+        }
+        let (n, fds) = step("listening to the guest", got)?;
         if n == 0 {
             return Err(LaunchError::Vanished("its socket closed"));
         }

@@ -34,8 +34,31 @@ impl<'a> Builder<'a> {
     pub(crate) fn new(view: &'a View) -> Result<(Builder<'a>, Vec<(usize, OwnedFd)>), Failed> {
         let mut sources = Vec::new();
         for (i, entry) in view.entries.iter().enumerate() {
-            if let ViewEntry::Host { source, writable, .. } = entry {
-                let tree = named(format!("opening {source}"), clone_tree(CWD, source))?;
+            if let ViewEntry::Host {
+                source,
+                writable,
+                sealed,
+                kind,
+                ..
+            } = entry
+            {
+                let tree = if *sealed && *kind == PathKind::Directory {
+                    named(
+                        format!("opening {source} without its sockets"),
+                        sealed_tree(source, &view.root),
+                    )?
+                } else {
+                    named(format!("opening {source}"), clone_tree(CWD, source))?
+                };
+                // Connecting to a socket needs no writable mount, only a way to it.
+                let is_socket =
+                    || fstat(&tree).map(|s| rustix::fs::FileType::from_raw_mode(s.st_mode).is_socket());
+                if named(format!("looking at {source}"), is_socket())? {
+                    return Err((
+                        format!("giving {source}, which is a unix socket of the host"),
+                        Errno::OPNOTSUPP,
+                    ));
+                }
                 let attr = MountAttr {
                     read_only: !writable,
                     no_exec: false,
@@ -404,15 +427,36 @@ fn tmpfs(size: &str, files: u64, bits: &str) -> Result<OwnedFd, Errno> {
     fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attr)
 }
 
+/// A directory of the host through an overlayfs with nothing to write to: a socket seen through it is another inode than the
+/// one that a program of the host listens on, so that no connection reaches it. What is mounted beneath is not shown.
+fn sealed_tree(source: &str, empty: &str) -> Result<OwnedFd, Errno> {
+    let (lower, empty) = (directory(CWD, source)?, directory(CWD, empty)?);
+    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(fs.as_fd(), "source", "qila")?;
+    // Two lower directories are the least that overlayfs takes without an upper one.
+    fsconfig_set_string(
+        fs.as_fd(),
+        "lowerdir",
+        format!("{}:{}", by_fd(&lower), by_fd(&empty)),
+    )?;
+    fsconfig_set_flag(fs.as_fd(), "userxattr")?;
+    fsconfig_create(fs.as_fd())?;
+    let attr = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV;
+    fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attr)
+}
+
+fn by_fd(fd: &OwnedFd) -> String {
+    use rustix::fd::AsRawFd;
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
 /// Lower, upper and work directory are given as descriptors: no separator in a name can be misread, and nothing can be
 /// swapped between the look and the mount.
 fn overlay(lower: &str, upper: &str, work: &str) -> Result<OwnedFd, Errno> {
     let [lower, upper, work] = [lower, upper, work].map(|p| directory(CWD, p));
     let (lower, upper, work) = (lower?, upper?, work?);
-    let by_fd = |fd: &OwnedFd| {
-        use rustix::fd::AsRawFd;
-        format!("/proc/self/fd/{}", fd.as_raw_fd())
-    };
     let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(fs.as_fd(), "source", "qila")?;
     fsconfig_set_string(fs.as_fd(), "lowerdir", by_fd(&lower))?;

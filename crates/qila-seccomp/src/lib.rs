@@ -34,6 +34,8 @@ impl Arch {
 pub struct Flags {
     /// The tier shares System V IPC and message queues with the host.
     pub deny_sysv_ipc: bool,
+    /// Memory is accounted by sampling, which sees no file in memory that is not on a mount.
+    pub deny_memory_files: bool,
     /// Processor affinity is what bounds the processors.
     pub deny_setaffinity: bool,
     /// Internet sockets may be made; the network lock decides what they reach.
@@ -137,6 +139,7 @@ impl Spec {
         };
         if policy.base == SyscallBase::Strict {
             deny(table::NOT_STRICT);
+            deny(table::SYSV_IPC);
         }
         if flags.deny_sysv_ipc {
             deny(table::SYSV_IPC);
@@ -144,12 +147,18 @@ impl Spec {
         if flags.deny_setaffinity {
             deny(table::AFFINITY);
         }
+        if flags.deny_memory_files {
+            deny(table::MEMORY_FILES);
+            deny(table::SYSV_IPC);
+        }
         for name in &policy.allow {
             if let Some((_, _, why)) = table::NEVER.iter().find(|(_, n, _)| n == name) {
                 return Err(Error::Never(name.clone(), why));
             }
             let number = table::number(name).ok_or_else(|| Error::Unknown(name.clone()))?;
-            let withheld = flags.deny_sysv_ipc && table::SYSV_IPC.contains(&number);
+            let sysv = flags.deny_sysv_ipc || flags.deny_memory_files;
+            let memory = flags.deny_memory_files && table::MEMORY_FILES.contains(&number);
+            let withheld = memory || (sysv && table::SYSV_IPC.contains(&number));
             let bound = flags.deny_setaffinity && table::AFFINITY.contains(&number);
             if withheld || bound {
                 return Err(Error::Never(
@@ -207,6 +216,7 @@ mod tests {
 
     const PLAIN: Flags = Flags {
         deny_sysv_ipc: false,
+        deny_memory_files: false,
         deny_setaffinity: false,
         allow_inet: true,
     };
@@ -289,11 +299,12 @@ mod tests {
     fn flags_and_deny_take_away() {
         let flags = Flags {
             deny_sysv_ipc: true,
+            deny_memory_files: true,
             deny_setaffinity: true,
             allow_inet: false,
         };
         let s = spec(&[], &["getcwd"], flags).unwrap();
-        for name in ["shmget", "mq_open", "sched_setaffinity", "getcwd"] {
+        for name in ["memfd_create", "shmget", "mq_open", "sched_setaffinity", "getcwd"] {
             assert_eq!(s.decide(number(name), [0; 6]), Action::Errno(EPERM), "{name}");
         }
         assert_eq!(s.decide(table::SOCKET, [2, 1, 0, 0, 0, 0]), Action::Errno(EPERM));

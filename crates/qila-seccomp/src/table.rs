@@ -600,31 +600,13 @@ pub(crate) const NEVER: &[(u32, &str, &str)] = &[
     ),
 ];
 
-/// Taken away by `strict`.
+/// Taken away by `strict`, beside [`SYSV_IPC`].
 pub(crate) const NOT_STRICT: &[u32] = &[
     libc::SYS_ptrace as u32,
     libc::SYS_process_vm_readv as u32,
     libc::SYS_process_vm_writev as u32,
     libc::SYS_kcmp as u32,
     libc::SYS_pidfd_getfd as u32,
-    libc::SYS_shmget as u32,
-    libc::SYS_shmat as u32,
-    libc::SYS_shmctl as u32,
-    libc::SYS_shmdt as u32,
-    libc::SYS_semget as u32,
-    libc::SYS_semop as u32,
-    libc::SYS_semctl as u32,
-    libc::SYS_semtimedop as u32,
-    libc::SYS_msgget as u32,
-    libc::SYS_msgsnd as u32,
-    libc::SYS_msgrcv as u32,
-    libc::SYS_msgctl as u32,
-    libc::SYS_mq_open as u32,
-    libc::SYS_mq_unlink as u32,
-    libc::SYS_mq_timedsend as u32,
-    libc::SYS_mq_timedreceive as u32,
-    libc::SYS_mq_notify as u32,
-    libc::SYS_mq_getsetattr as u32,
     libc::SYS_io_setup as u32,
     libc::SYS_io_destroy as u32,
     libc::SYS_io_getevents as u32,
@@ -658,6 +640,9 @@ pub(crate) const SYSV_IPC: &[u32] = &[
     libc::SYS_mq_notify as u32,
     libc::SYS_mq_getsetattr as u32,
 ];
+
+/// Files in memory that are on no mount.
+pub(crate) const MEMORY_FILES: &[u32] = &[libc::SYS_memfd_create as u32];
 
 /// What changes processor affinity.
 pub(crate) const AFFINITY: &[u32] = &[libc::SYS_sched_setaffinity as u32];

@@ -34,6 +34,11 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
     if args.direct {
         policy.filesystem.workspace = WorkspaceMode::Direct;
     }
+    for clause in &args.allow_unenforced {
+        clause
+            .parse::<qila_policy::ClauseId>()
+            .map_err(|e| Fail::new(format!("--allow-unenforced: {e}")))?;
+    }
     let home = Home::open()?;
     let workspace = workspace(args, policy.filesystem.workspace, &home)?;
     let id = new_id()?;

@@ -107,22 +107,21 @@ impl Place {
         command
     }
 
+    /// `qila run` of a command under a policy, to be started.
+    pub fn run(&self, policy: &str, tier: &str, command: &[&str]) -> Command {
+        let args = ["run", "-q", "--policy", policy, "--isolation", tier, "--"];
+        self.qila(&[&args[..], command].concat())
+    }
+
     /// Runs a shell script in a sandbox under a policy.
     pub fn sh(&self, policy: &str, tier: &str, script: &str) -> Output {
-        self.qila(&[
-            "run",
-            "-q",
-            "--policy",
-            policy,
-            "--isolation",
-            tier,
-            "--",
-            "sh",
-            "-c",
-            script,
-        ])
-        .output()
-        .unwrap()
+        self.run(policy, tier, &["sh", "-c", script]).output().unwrap()
+    }
+
+    /// A policy that extends `offline`; its path.
+    pub fn policy(&self, name: &str, rest: &str) -> String {
+        let path = self.write(name, &format!("version: 1\nextends: offline\n{rest}\n"));
+        path.to_str().unwrap().to_owned()
     }
 
     /// Runs that left something in the state directory.
