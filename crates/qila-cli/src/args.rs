@@ -23,6 +23,12 @@ pub(crate) enum Command {
     Ps(Ps),
     /// Stop a run.
     Kill(Kill),
+    /// Show what a run changed in the workspace.
+    Diff(Diff),
+    /// Take a run's changes over into the workspace: all that are asked for, or none.
+    Apply(Apply),
+    /// Throw a run's changes away.
+    Discard(Discard),
     /// Read and explain policies.
     #[command(subcommand)]
     Policy(Policy),
@@ -121,6 +127,47 @@ pub(crate) struct Kill {
     /// Without giving the agent time to end by itself.
     #[arg(long)]
     pub now: bool,
+}
+
+/// `qila diff`.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The run, or the first characters of its id.
+    pub run: String,
+    /// Names and counts only.
+    #[arg(long)]
+    pub stat: bool,
+    /// As one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `qila apply`.
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// The run, or the first characters of its id.
+    pub run: String,
+    /// Only these paths and what lies beneath them: absolute, or relative to the workspace.
+    pub paths: Vec<PathBuf>,
+    /// Replace what changed on the host since the run began, too.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Also files that tools of the host run by themselves (git hooks, editor tasks and the like).
+    #[arg(long, conflicts_with = "skip_risky")]
+    pub include_risky: bool,
+    /// Leave such files in the layer and apply the others.
+    #[arg(long)]
+    pub skip_risky: bool,
+    /// As one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `qila discard`.
+#[derive(Debug, Args)]
+pub(crate) struct Discard {
+    /// The run, or the first characters of its id.
+    pub run: String,
 }
 
 /// `qila policy`.

@@ -12,6 +12,20 @@ pub(crate) struct Fail {
     pub code: u8,
 }
 
+/// An error with the causes behind it, each said once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
 /// Exit code for a failure of Qila's own before the agent started.
 pub(crate) const OWN: u8 = 125;
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod changes;
 mod doctor;
 mod facts;
 mod fail;
@@ -24,6 +25,9 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Ps(args) => ps::ps(&args),
         Command::Kill(args) => kill::kill(&args),
+        Command::Diff(args) => changes::diff(&args),
+        Command::Apply(args) => changes::apply(&args),
+        Command::Discard(args) => changes::discard(&args),
         Command::Policy(args) => policy::policy(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions { shell } => {

@@ -2,8 +2,9 @@
 use crate::fail::Fail;
 use crate::home::Home;
 use qila_types::{RunId, Tier};
-use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, mkdirat, openat, renameat, unlinkat};
+use qila_workspace::{RunError, RunLayer, remove_tree};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, mkdirat, openat, renameat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -77,12 +78,29 @@ impl RunDir {
         &self.path
     }
 
-    /// Makes room for the workspace's copy-on-write layer.
-    pub(crate) fn make_layer(&self) -> Result<(), Errno> {
-        for name in ["layer", "layer/upper", "layer/work"] {
-            mkdirat(&self.dir, name, Mode::from_raw_mode(0o755))?;
+    /// The directory.
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// The workspace of the run, open; none if it had none.
+    pub(crate) fn workspace(&self) -> Result<Option<OwnedFd>, Errno> {
+        let Some(path) = self.meta().and_then(|m| m.workspace) else {
+            return Ok(None);
+        };
+        open_dir(rustix::fs::CWD, &path).map(Some)
+    }
+
+    /// Whether the agent left anything in its layer. What cannot be told counts as something: it is kept.
+    pub(crate) fn holds_changes(&self) -> bool {
+        let Ok(Some(workspace)) = self.workspace() else {
+            return exists(self.dir(), "layer");
+        };
+        match RunLayer::open(&self.dir, workspace).map(|layer| layer.changes()) {
+            Err(RunError::NoLayer | RunError::Discarded) => false,
+            Ok(Ok(changes)) => !changes.entries.is_empty() || !changes.skipped.is_empty(),
+            Ok(Err(_)) | Err(_) => true,
         }
-        Ok(())
     }
 
     /// Whether somebody still looks after the run. Takes the lock if not.
@@ -126,30 +144,18 @@ impl RunDir {
         serde_json::from_slice(&text).ok()
     }
 
-    /// Removes the directory of a run that left nothing to keep. Anything unexpected in it stays, and is an error.
-    pub(crate) fn remove(&self, home: &Home) -> Result<(), Errno> {
-        for name in ["meta.json", "meta.new", "applied", "probe"] {
-            absent(unlinkat(&self.dir, name, AtFlags::empty()))?;
-        }
-        for name in [
-            "root",
-            "layer/work/work",
-            "layer/work/index",
-            "layer/work",
-            "layer/upper",
-            "layer",
-        ] {
-            absent(unlinkat(&self.dir, name, AtFlags::REMOVEDIR))?;
-        }
-        unlinkat(home.dir(), format!("runs/{}", self.id), AtFlags::REMOVEDIR)
+    /// Removes the run's directory with all that is in it.
+    pub(crate) fn remove(&self, home: &Home) -> Result<(), Fail> {
+        let fail = |e: &dyn std::fmt::Display| Fail::new(format!("removing {}: {e}", self.path.display()));
+        let runs = open_dir(home.dir(), "runs").map_err(|e| fail(&e))?;
+        remove_tree(runs, std::ffi::OsStr::new(self.id.as_str()))
+            .map(drop)
+            .map_err(|e| fail(&e))
     }
 }
 
-fn absent(result: Result<(), Errno>) -> Result<(), Errno> {
-    match result {
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
-        other => other,
-    }
+fn exists(at: BorrowedFd<'_>, name: &str) -> bool {
+    rustix::fs::statat(at, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
 fn open_dir(at: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {

@@ -146,6 +146,103 @@ fn limits_end_a_run_and_say_so() {
 }
 
 #[test]
+fn changes_are_shown_applied_and_discarded() {
+    everywhere(|place, tier| {
+        place.write("ws/kept", "one\ntwo\n");
+        place.write("ws/gone", "x\n");
+        let qila = |args: &[&str]| place.qila(args).output().unwrap();
+        let changed = || {
+            assert!(
+                place
+                    .sh("offline", tier, "echo three >> kept; rm gone; echo new > new")
+                    .status
+                    .success()
+            );
+            place
+                .runs()
+                .pop()
+                .unwrap()
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
+        let run = changed();
+        let diff = out(&qila(&["diff", &run]));
+        assert!(
+            diff.contains("+three") && diff.contains("+new") && diff.contains("-x"),
+            "{diff}"
+        );
+        assert!(out(&qila(&["diff", "--stat", &run])).contains("kept"));
+        let json: serde_json::Value =
+            serde_json::from_slice(&qila(&["diff", "--json", &run]).stdout).unwrap();
+        assert_eq!(json["changes"].as_array().unwrap().len(), 3, "{json}");
+        assert_eq!(
+            std::fs::read_to_string(place.path("ws/kept")).unwrap(),
+            "one\ntwo\n",
+            "not yet applied"
+        );
+        let applied = qila(&["apply", &run]);
+        assert!(applied.status.success(), "{}", err(&applied));
+        assert_eq!(
+            std::fs::read_to_string(place.path("ws/kept")).unwrap(),
+            "one\ntwo\nthree\n"
+        );
+        assert!(place.path("ws/new").exists() && !place.path("ws/gone").exists());
+        let again = qila(&["apply", &run]);
+        assert!(
+            !again.status.success() && err(&again).contains("already applied"),
+            "{}",
+            err(&again)
+        );
+        assert!(qila(&["discard", &run]).status.success() && place.runs().is_empty());
+        assert!(!qila(&["diff", &run]).status.success(), "a run that is gone");
+        // What changed on the host meanwhile is a conflict, and nothing is applied.
+        place.write("ws/gone", "back\n");
+        let run = changed();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        place.write("ws/kept", "host\n");
+        let refused = qila(&["apply", &run]);
+        assert!(
+            !refused.status.success() && err(&refused).contains("kept"),
+            "{}",
+            err(&refused)
+        );
+        assert_eq!(std::fs::read_to_string(place.path("ws/kept")).unwrap(), "host\n");
+        assert!(place.path("ws/gone").exists(), "all or nothing");
+        // A git hook runs on the host by itself: it is named, and not applied unasked.
+        assert!(
+            place
+                .sh(
+                    "offline",
+                    tier,
+                    "mkdir -p .git/hooks; echo x > .git/hooks/post-checkout"
+                )
+                .status
+                .success()
+        );
+        let hook = place
+            .runs()
+            .iter()
+            .map(|r| r.file_name().unwrap().to_str().unwrap().to_owned())
+            .max()
+            .unwrap();
+        let refused = qila(&["apply", &hook]);
+        assert!(
+            !refused.status.success() && err(&refused).contains("post-checkout"),
+            "{}",
+            err(&refused)
+        );
+        assert!(!place.path("ws/.git").exists());
+        assert!(
+            qila(&["apply", "--include-risky", &hook]).status.success()
+                && place.path("ws/.git/hooks").exists()
+        );
+    });
+}
+
+#[test]
 fn limits_that_refuse_do_so() {
     everywhere(|place, tier| {
         let files = place.policy("files.yaml", "resources:\n  open_files: 16");

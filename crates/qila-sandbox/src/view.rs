@@ -462,6 +462,8 @@ fn overlay(lower: &str, upper: &str, work: &str) -> Result<OwnedFd, Errno> {
     fsconfig_set_string(fs.as_fd(), "lowerdir", by_fd(&lower))?;
     fsconfig_set_string(fs.as_fd(), "upperdir", by_fd(&upper))?;
     fsconfig_set_string(fs.as_fd(), "workdir", by_fd(&work))?;
+    fsconfig_set_string(fs.as_fd(), "index", "off")?;
+    fsconfig_set_string(fs.as_fd(), "xino", "off")?;
     fsconfig_set_flag(fs.as_fd(), "userxattr")?;
     fsconfig_create(fs.as_fd())?;
     let attr = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;

@@ -88,9 +88,9 @@ fn reclaim(home: &Home, run: &RunDir, mut meta: crate::state::Meta) -> Result<()
             ))
         })?;
     }
-    if run.remove(home).is_err() {
-        meta.ended = Some("orphaned".into());
-        run.write_meta(&meta)?;
+    if !run.holds_changes() {
+        return run.remove(home);
     }
-    Ok(())
+    meta.ended = Some("orphaned".into());
+    run.write_meta(&meta)
 }

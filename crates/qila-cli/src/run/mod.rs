@@ -75,12 +75,23 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
         ended: None,
         cgroups: plan.cgroup().directories.clone(),
     };
-    let prepared = dir.write_meta(&meta).and_then(|()| {
-        let made = if layered { dir.make_layer() } else { Ok(()) };
-        made.map_err(|e| Fail::io("making the workspace layer in", dir.path(), e.into()))
-    });
+    let prepared = dir
+        .write_meta(&meta)
+        .and_then(|()| if layered { prepare_layer(&dir) } else { Ok(()) });
     let ended = prepared.and_then(|()| execute(&home, &plan, terminal));
     finish(&home, &dir, meta, ended, args, &plan)
+}
+
+fn prepare_layer(dir: &RunDir) -> Result<(), Fail> {
+    let fail = |e: &dyn std::fmt::Display| {
+        Fail::new(format!(
+            "making the workspace layer in {}: {e}",
+            dir.path().display()
+        ))
+    };
+    let workspace = dir.workspace().map_err(|e| fail(&e))?;
+    let workspace = workspace.ok_or_else(|| fail(&"there is no workspace"))?;
+    qila_workspace::RunLayer::prepare(dir.dir(), workspace).map_err(|e| fail(&crate::fail::chain(&e)))
 }
 
 fn now_ms() -> u64 {
@@ -205,8 +216,11 @@ fn finish(
     args: &Run,
     plan: &Plan,
 ) -> Result<u8, Fail> {
-    // A run that changed nothing leaves nothing: its directory goes if only empty ones are in it.
-    let kept = dir.remove(home).is_err();
+    // A run that changed nothing leaves nothing.
+    let kept = dir.holds_changes();
+    if !kept {
+        dir.remove(home)?;
+    }
     let ending = match ended {
         Ok(ending) => ending,
         Err(fail) => {
@@ -227,20 +241,19 @@ fn finish(
         (None, None, Some(signal)) => u8::try_from(128 + (signal & 0x7f)).unwrap_or(255),
         (None, None, None) => 1,
     };
-    let layer = kept.then(|| dir.path().join("layer/upper"));
     if args.json {
         let value = serde_json::json!({"run": dir.id, "tier": plan.tier(), "exit": code, "signal": ending.signal,
             "stopped": ending.limit, "wall_ms": ending.wall_ms, "cpu_ms": ending.cpu_ms,
-            "peak_memory": ending.peak_memory, "output_bytes": ending.output, "changes": layer,
+            "peak_memory": ending.peak_memory, "output_bytes": ending.output, "changes": kept,
             "unenforced": plan.unenforced()});
         eprintln!("{value}");
     } else if !args.quiet || ending.limit.is_some() {
-        summary(dir, plan, &ending, code, layer.as_deref());
+        summary(dir, plan, &ending, code, kept);
     }
     Ok(code)
 }
 
-fn summary(dir: &RunDir, plan: &Plan, ending: &Ending, code: u8, layer: Option<&Path>) {
+fn summary(dir: &RunDir, plan: &Plan, ending: &Ending, code: u8, kept: bool) {
     if let Some(limit) = &ending.limit {
         eprintln!("qila: stopped: {limit}");
     }
@@ -255,10 +268,10 @@ fn summary(dir: &RunDir, plan: &Plan, ending: &Ending, code: u8, layer: Option<&
     for clause in plan.unenforced() {
         eprintln!("qila: NOT ENFORCED: {clause}");
     }
-    if let Some(layer) = layer {
+    if kept {
         eprintln!(
-            "qila: the workspace is unchanged; what the agent wrote lies in {}",
-            layer.display()
+            "qila: the workspace is unchanged; see `qila diff {0}`, keep with `qila apply {0}`",
+            dir.id
         );
     }
 }
