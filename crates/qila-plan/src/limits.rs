@@ -24,6 +24,15 @@ pub(crate) struct Limits {
     pub by_affinity: bool,
 }
 
+/// What each limit is planned from.
+#[derive(Clone, Copy)]
+struct Ask<'a> {
+    wanted: &'a Resources,
+    caps: &'a Capabilities,
+    facts: &'a HostFacts,
+    run: &'a str,
+}
+
 /// Default size of the memory-backed file systems where the policy sets none.
 const SCRATCH: Bytes = Bytes(GIB);
 
@@ -35,6 +44,12 @@ pub(crate) fn limits(
     run: &str,
     ledger: &mut Ledger<'_>,
 ) -> Limits {
+    let ask = Ask {
+        wanted,
+        caps,
+        facts,
+        run,
+    };
     let mut out = Limits {
         scratch: Some(SCRATCH),
         ..Limits::default()
@@ -44,11 +59,11 @@ pub(crate) fn limits(
         what: LimitKind::Core,
         value: 0,
     });
-    memory(wanted, caps, facts, run, ledger, &mut out);
-    processes(wanted, caps, facts, run, ledger, &mut out);
-    cpu(wanted, caps, facts, run, ledger, &mut out);
+    memory(&ask, ledger, &mut out);
+    processes(&ask, ledger, &mut out);
+    cpu(&ask, ledger, &mut out);
     disk(wanted, workspace, ledger, &mut out);
-    disk_io(wanted, caps, facts, run, ledger, &mut out);
+    disk_io(&ask, ledger, &mut out);
     if let Some(files) = wanted.open_files {
         out.each.push(Limit {
             what: LimitKind::OpenFiles,
@@ -69,14 +84,13 @@ fn no_cgroup(facts: &HostFacts, controller: &str) -> (String, String) {
     }
 }
 
-fn memory(
-    wanted: &Resources,
-    caps: &Capabilities,
-    facts: &HostFacts,
-    run: &str,
-    ledger: &mut Ledger<'_>,
-    out: &mut Limits,
-) {
+fn memory(ask: &Ask<'_>, ledger: &mut Ledger<'_>, out: &mut Limits) {
+    let Ask {
+        wanted,
+        caps,
+        facts,
+        run,
+    } = *ask;
     const CLAUSE: &str = "resources.memory";
     let Some(limit) = wanted.memory else { return };
     if caps.uses("memory")
@@ -119,14 +133,13 @@ fn memory(
     );
 }
 
-fn processes(
-    wanted: &Resources,
-    caps: &Capabilities,
-    facts: &HostFacts,
-    run: &str,
-    ledger: &mut Ledger<'_>,
-    out: &mut Limits,
-) {
+fn processes(ask: &Ask<'_>, ledger: &mut Ledger<'_>, out: &mut Limits) {
+    let Ask {
+        wanted,
+        caps,
+        facts,
+        run,
+    } = *ask;
     const CLAUSE: &str = "resources.processes";
     let Some(limit) = wanted.processes else { return };
     if (caps.uses("pids") || facts.uid == 0)
@@ -153,14 +166,13 @@ fn processes(
     );
 }
 
-fn cpu(
-    wanted: &Resources,
-    caps: &Capabilities,
-    facts: &HostFacts,
-    run: &str,
-    ledger: &mut Ledger<'_>,
-    out: &mut Limits,
-) {
+fn cpu(ask: &Ask<'_>, ledger: &mut Ledger<'_>, out: &mut Limits) {
+    let Ask {
+        wanted,
+        caps,
+        facts,
+        run,
+    } = *ask;
     const CLAUSE: &str = "resources.cpu";
     let Some(limit) = wanted.cpu else { return };
     let host = facts.cpus.len();
@@ -229,14 +241,13 @@ fn disk(wanted: &Resources, workspace: WorkspaceMode, ledger: &mut Ledger<'_>, o
     );
 }
 
-fn disk_io(
-    wanted: &Resources,
-    caps: &Capabilities,
-    facts: &HostFacts,
-    run: &str,
-    ledger: &mut Ledger<'_>,
-    out: &mut Limits,
-) {
+fn disk_io(ask: &Ask<'_>, ledger: &mut Ledger<'_>, out: &mut Limits) {
+    let Ask {
+        wanted,
+        caps,
+        facts,
+        run,
+    } = *ask;
     const CLAUSE: &str = "resources.disk_io";
     if wanted.disk_read.is_none() && wanted.disk_write.is_none() {
         return;
