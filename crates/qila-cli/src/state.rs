@@ -83,6 +83,16 @@ impl RunDir {
         self.dir.as_fd()
     }
 
+    /// Time since the directory was last changed; none if the clock was set back since.
+    pub(crate) fn age(&self) -> Option<std::time::Duration> {
+        std::fs::metadata(&self.path)
+            .ok()?
+            .modified()
+            .ok()?
+            .elapsed()
+            .ok()
+    }
+
     /// The workspace of the run, open; none if it had none.
     pub(crate) fn workspace(&self) -> Result<Option<OwnedFd>, Errno> {
         let Some(path) = self.meta().and_then(|m| m.workspace) else {

@@ -392,6 +392,31 @@ fn note_ids(place: &common::Place) {
 }
 
 #[test]
+fn a_run_killed_before_it_had_a_name_is_taken_back() {
+    everywhere(|place, tier| {
+        assert!(place.sh("offline", tier, "true").status.success());
+        for (id, age) in [("01m846s8xapkq1b4ajdz", 60), ("01m846s8xapkq1b4ajd0", 0)] {
+            let dir = place.path("state/runs").join(id);
+            std::fs::create_dir(&dir).unwrap();
+            place.give(&dir);
+            let when = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+            std::fs::File::open(&dir).unwrap().set_modified(when).unwrap();
+        }
+        assert!(place.sh("offline", tier, "true").status.success());
+        let left: Vec<_> = place
+            .runs()
+            .iter()
+            .filter_map(|r| r.file_name()?.to_str().map(str::to_owned))
+            .collect();
+        assert_eq!(
+            left,
+            ["01m846s8xapkq1b4ajd0"],
+            "one being made stays, one left goes"
+        );
+    });
+}
+
+#[test]
 fn killing_qila_ends_the_agent() {
     everywhere(|place, tier| {
         let token = format!("{}", 100_000 + std::process::id());

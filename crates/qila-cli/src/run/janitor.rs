@@ -11,6 +11,10 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::path::Path;
+use std::time::Duration;
+
+/// Age from which a directory without a description is one that was left, not one being made.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// The process, and the pipe whose closing without a word sets it to work.
 #[derive(Debug)]
@@ -37,9 +41,14 @@ impl Janitor {
     }
 
     /// Sends it home: everything was taken back already.
-    pub(crate) fn dismiss(self) {
-        let _ = rustix::io::write(&self.word, b"d");
-        let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+    ///
+    /// If the word does not reach it, the closing pipe does, and it finds nothing left to do.
+    pub(crate) fn dismiss(self) -> Result<(), Errno> {
+        let Janitor { word, pidfd } = self;
+        let told = rustix::io::write(&word, b"d");
+        drop(word);
+        waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)?;
+        told.map(drop)
     }
 }
 
@@ -66,10 +75,13 @@ pub(crate) fn sweep(home: &Home) -> Result<(), Fail> {
         if run.is_running() {
             continue;
         }
-        let Some(meta) = run.meta().filter(|m| m.ended.is_none()) else {
-            continue;
-        };
-        reclaim(home, &run, meta)?;
+        match run.meta() {
+            Some(meta) if meta.ended.is_none() => reclaim(home, &run, meta)?,
+            Some(_) => {}
+            // Killed before it had written what it is, so before it made anything; or just now about to.
+            None if run.age().is_some_and(|age| age > SETTLED) => run.remove(home)?,
+            None => {}
+        }
     }
     Ok(())
 }

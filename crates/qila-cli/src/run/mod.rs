@@ -173,7 +173,9 @@ fn execute(home: &Home, plan: &Plan, terminal: Option<qila_wire::Size>) -> Resul
         )));
     }
     if let Some(janitor) = janitor {
-        janitor.dismiss();
+        janitor
+            .dismiss()
+            .map_err(|e| Fail::new(format!("the run ended, but its janitor could not be told: {e}")))?;
     }
     Ok(ending)
 }
