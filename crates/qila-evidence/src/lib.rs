@@ -1,0 +1,31 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod batch;
+mod checker;
+mod dir;
+mod error;
+mod frame;
+mod head;
+mod key;
+mod leaf;
+mod log;
+mod merkle;
+mod note;
+mod reader;
+mod report;
+mod scan;
+mod settle;
+mod store;
+mod verify;
+mod window;
+mod writer;
+
+pub use batch::{Ticket, WriteError};
+pub use error::LogError;
+pub use log::{Committed, Log};
+pub use note::{Checkpoint, NoteError, VerifierKey};
+pub use reader::{Entry, Reader};
+pub use report::{Finding, Noted, Report, Witness};
+pub use verify::verify;
+pub use writer::{Full, QUEUE, Writer};
