@@ -1,4 +1,5 @@
 //! What is appended comes back, from one process and from many.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 mod common;
 use common::*;
 use qila_evidence::{Log, LogError, Reader, Writer, verify};

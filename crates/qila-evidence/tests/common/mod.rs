@@ -1,5 +1,10 @@
 //! What every test of the log needs.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 #![allow(dead_code, reason = "each test file uses its part")]
 use qila_evidence::{Entry, Log, Reader, Report, verify};
 use qila_types::{Access, Decision, Event, EventKind, RunId};
@@ -78,7 +83,7 @@ pub fn event(n: u64) -> Event {
     };
     let decision = Decision {
         access,
-        allowed: n % 2 == 0,
+        allowed: n.is_multiple_of(2),
         rule: None,
         credential: None,
         reason: format!("event {n}"),
