@@ -36,7 +36,9 @@ fn a_tail_torn_at_every_byte_is_cut_and_recorded() {
             assert_eq!(numbers(&copy), [0, 1], "nothing unfinished is shown");
             copy.open().append(&[event(9)]).unwrap();
             assert_eq!(numbers(&copy), [0, 1, 9]);
-            let recovered = copy.kinds().contains(&EventKind::LogRecovered { dropped_bytes: torn });
+            let recovered = copy
+                .kinds()
+                .contains(&EventKind::LogRecovered { dropped_bytes: torn });
             assert_eq!(recovered, torn > 0, "{cut}");
             let report = copy.verify();
             assert!(report.intact() && report.torn_tail == 0, "{cut}: {report:?}");
@@ -72,9 +74,7 @@ fn child(test: &str, before: &str, place: &Path) -> Command {
     let mut command = Command::new("sh");
     command
         .arg("-c")
-        .arg(format!(
-            "{before} exec \"$0\" --exact --nocapture {test}"
-        ))
+        .arg(format!("{before} exec \"$0\" --exact --nocapture {test}"))
         .arg(exe);
     command
         .env("QILA_TEST_LOG", place)
