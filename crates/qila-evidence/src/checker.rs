@@ -5,6 +5,7 @@ use crate::merkle::Frontier;
 use crate::note::{Checkpoint, NoteError, VerifierKey};
 use crate::report::{Finding, MOST, Noted, Report, Witness};
 use crate::settle::TRUNCATED;
+use crate::signatures::{self, Pending};
 use qila_types::EventKind;
 
 /// Judges frames in the order of the file.
@@ -19,6 +20,9 @@ pub struct Checker<'k> {
     good_end: u64,
     /// Largest size that a signature in the log vouches for.
     signed: u64,
+    /// Largest size whose root the tree gave.
+    agreed: u64,
+    pending: Vec<Pending>,
     damage: Option<(u64, u64)>,
     /// Records reported as removed, as half-open ranges: one that turns up later was moved.
     missing: Vec<(u64, u64)>,
@@ -38,6 +42,8 @@ impl<'k> Checker<'k> {
             tree: Some(Frontier::default()),
             good_end: 0,
             signed: 0,
+            agreed: 0,
+            pending: Vec::new(),
             damage: None,
             missing: Vec::new(),
             watched: Vec::new(),
@@ -187,8 +193,8 @@ impl<'k> Checker<'k> {
             offset: at,
             why,
         };
-        let checkpoint = match self.key.open(note) {
-            Ok(checkpoint) if checkpoint.size == size => checkpoint,
+        let read = match self.key.read(note) {
+            Ok(read) if read.checkpoint.size == size => read,
             Ok(_) => {
                 return self
                     .report
@@ -209,15 +215,16 @@ impl<'k> Checker<'k> {
                 self.next
             )));
         }
-        self.skip_to(at, size);
-        self.signed = size;
-        self.good_end = at + frame.length() as u64;
-        let Some(tree) = &self.tree else { return };
-        if tree.root() == checkpoint.root {
-            self.report.proved = size;
-            self.report.checkpoint = Some(note.to_owned());
-        } else {
-            let (record, count) = (self.report.proved, size - self.report.proved);
+        let tree = self.tree.as_ref().filter(|tree| tree.size() == size);
+        let agrees = tree.is_some_and(|tree| tree.root() == read.checkpoint.root);
+        // Only a right signature may contradict the records.
+        if !agrees && let Err(e) = self.key.check(note, &read) {
+            return self.report.add(bad(e.to_string()));
+        }
+        if agrees {
+            self.agreed = size;
+        } else if tree.is_some() {
+            let (record, count) = (self.agreed, size - self.agreed);
             self.report.add(Finding::NotSigned {
                 record,
                 count,
@@ -225,10 +232,44 @@ impl<'k> Checker<'k> {
             });
             self.tree = None;
         }
+        self.skip_to(at, size);
+        let end = at + frame.length() as u64;
+        self.pending.push(Pending {
+            note: note.to_owned(),
+            read,
+            size,
+            at,
+            end,
+            agrees,
+        });
+        if self.pending.len() >= signatures::MOST {
+            self.check_signatures();
+        }
+    }
+
+    fn check_signatures(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        for (right, p) in signatures::check(self.key, &pending).into_iter().zip(pending) {
+            if !right {
+                let why = NoteError::BadSignature.to_string();
+                self.report.add(Finding::BadCheckpoint {
+                    size: p.size,
+                    offset: p.at,
+                    why,
+                });
+                continue;
+            }
+            (self.signed, self.good_end) = (p.size, p.end);
+            if p.agrees {
+                self.report.proved = p.size;
+                self.report.checkpoint = Some(p.note);
+            }
+        }
     }
 
     /// The report, for a file of this length.
     pub fn finish(mut self, length: u64) -> Report {
+        self.check_signatures();
         if let Some((offset, bytes)) = self.damage.take() {
             self.report.add(Finding::Damaged {
                 record: self.next,

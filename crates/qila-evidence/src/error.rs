@@ -45,6 +45,9 @@ pub enum LogError {
     /// The signing key is missing although there are records.
     #[error("evidence log: there are records but no signing key; restore `key`, or move the directory aside")]
     KeyMissing,
+    /// There is no public key beside the log.
+    #[error("evidence log: there is no `key.pub` beside the log; give its public key")]
+    PublicKeyMissing,
     /// The key is damaged.
     #[error("evidence log: the key cannot be used")]
     Key {

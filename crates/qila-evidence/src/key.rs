@@ -55,7 +55,7 @@ pub fn public(dir: &Dir) -> Result<crate::note::VerifierKey, LogError> {
     let bytes = dir
         .read_small(dir::PUBLIC, LONGEST)
         .map_err(|e| LogError::io("read key.pub", e))?;
-    let bytes = bytes.ok_or(LogError::KeyMissing)?;
+    let bytes = bytes.ok_or(LogError::PublicKeyMissing)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| LogError::Key {
         source: NoteError::Key,
     })?;

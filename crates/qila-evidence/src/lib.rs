@@ -19,6 +19,7 @@ mod reader;
 mod report;
 mod scan;
 mod settle;
+mod signatures;
 mod store;
 mod verify;
 mod window;

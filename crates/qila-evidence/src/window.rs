@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 const SIZE: usize = 256 * 1024;
+/// Bytes hashed in vain before whole frames are skipped.
+const MOST_WASTED: u64 = 256 << 20;
 /// The longest frame.
 pub const LONGEST: usize = HEADER + MAX_PAYLOAD;
 
@@ -18,6 +20,8 @@ pub struct Window<F> {
     end: u64,
     bytes: Vec<u8>,
     start: usize,
+    /// Bytes hashed in vain while looking for a frame.
+    wasted: u64,
 }
 
 impl<F: Borrow<File>> Window<F> {
@@ -29,6 +33,7 @@ impl<F: Borrow<File>> Window<F> {
             end,
             bytes: Vec::new(),
             start: 0,
+            wasted: 0,
         }
     }
 
@@ -98,6 +103,7 @@ impl<F: Borrow<File>> Window<F> {
     /// Goes forward to the next whole frame; false at the end.
     pub fn resync(&mut self) -> io::Result<bool> {
         loop {
+            let generous = self.wasted < MOST_WASTED;
             let here = self.fill(LONGEST)?;
             if here.is_empty() {
                 return Ok(false);
@@ -107,8 +113,16 @@ impl<F: Borrow<File>> Window<F> {
                     let all = here.len();
                     self.skip(all);
                 }
-                Some(0) if matches!(frame::parse(here), Parsed::Whole(_)) => return Ok(true),
-                Some(0) => self.skip(1),
+                Some(0) => match frame::parse(here) {
+                    Parsed::Whole(_) => return Ok(true),
+                    // Bytes made so that every place looks like a frame would cost a hash each.
+                    Parsed::Damaged(_, length) if !generous => self.skip(length),
+                    Parsed::Damaged(_, length) => {
+                        self.wasted += length as u64;
+                        self.skip(1);
+                    }
+                    _ => self.skip(1),
+                },
                 Some(n) => self.skip(n),
             }
         }

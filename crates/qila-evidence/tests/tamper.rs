@@ -9,6 +9,7 @@ mod common;
 use common::*;
 use qila_evidence::{Finding, Log, LogError, Witness, verify};
 use qila_types::EventKind;
+use sha2::{Digest, Sha256};
 use std::os::fd::AsFd;
 
 /// Five commits of one record each after the first, so that records 1 to 5 have checkpoints of their own.
@@ -188,6 +189,34 @@ fn a_well_made_forgery_is_narrowed_down_to_its_commit() {
         Err(LogError::Corrupt { .. })
     ));
     assert_eq!(copy.bytes(), bad, "damage that no crash makes is left as it is");
+}
+
+/// A checkpoint over the right root with a signature by nobody, its frame made well.
+#[test]
+fn a_forged_signature_is_named() {
+    let place = five();
+    let bytes = place.bytes();
+    for n in [4, 10] {
+        let (kind, from, length) = frames(&bytes)[n - 1];
+        assert_eq!(kind, b'C');
+        let mut bad = bytes.clone();
+        // The last character of the base64 before its padding and the newline carries bits of the signature.
+        let at = from + length - 10;
+        bad[at] = if bad[at] == b'A' { b'B' } else { b'A' };
+        let leaf = Sha256::new()
+            .chain_update([0])
+            .chain_update(&bad[from + 24..from + length])
+            .finalize();
+        let check = Sha256::new()
+            .chain_update([2])
+            .chain_update(&bad[from..from + 16])
+            .chain_update(leaf);
+        bad[from + 16..from + 24].copy_from_slice(&check.finalize()[..8]);
+        let report = with(&place, &bad).verify();
+        let named =
+            matches!(&report.findings[0], Finding::BadCheckpoint { offset, .. } if *offset == from as u64);
+        assert!(named && report.findings.len() == 1, "{n}: {report:?}");
+    }
 }
 
 #[test]
