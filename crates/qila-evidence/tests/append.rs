@@ -114,13 +114,18 @@ fn tickets_share_commits_and_name_their_records() {
 fn a_flood_of_events_nobody_waits_for_is_bounded_and_its_loss_recorded() {
     let place = Place::new();
     let writer = Writer::start(place.open()).unwrap();
+    // Another process that holds the lock for a while: nothing is committed meanwhile.
+    let lock = fd(&place.file("lock"));
+    lock.lock().unwrap();
     let mut refused = 0;
-    for n in 0..1_000_000 {
+    for n in 0..3 * qila_evidence::QUEUE as u64 {
         refused += u64::from(writer.soon(&event(n)).is_err());
         if refused > 10 {
             break;
         }
     }
+    assert!(refused > 10, "the queue has an end");
+    lock.unlock().unwrap();
     writer.finish().unwrap();
     let lost: u64 = place
         .kinds()
