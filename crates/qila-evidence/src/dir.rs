@@ -140,7 +140,7 @@ impl Lock {
                     if begun.elapsed() < PATIENCE =>
                 {
                     std::thread::sleep(pause);
-                    pause = (pause * 2).min(Duration::from_micros(250));
+                    pause = (pause * 2).min(Duration::from_micros(100));
                 }
                 Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => return Err(LogError::Busy),
                 Err(e) => return Err(LogError::io("take the lock", e)),
