@@ -22,6 +22,8 @@ pub struct Checker<'k> {
     signed: u64,
     /// Largest size whose root the tree gave.
     agreed: u64,
+    /// Largest size that a witness vouches for, and where its last record ends.
+    vouched: (u64, u64),
     pending: Vec<Pending>,
     damage: Option<(u64, u64)>,
     /// Records reported as removed, as half-open ranges: one that turns up later was moved.
@@ -43,6 +45,7 @@ impl<'k> Checker<'k> {
             good_end: 0,
             signed: 0,
             agreed: 0,
+            vouched: (0, 0),
             pending: Vec::new(),
             damage: None,
             missing: Vec::new(),
@@ -54,13 +57,18 @@ impl<'k> Checker<'k> {
     pub fn watch(&mut self, witness: Witness, checkpoint: Option<Checkpoint>) {
         self.watched
             .extend(checkpoint.map(|checkpoint| (witness, checkpoint)));
-        self.compare();
+        self.compare(0);
     }
 
-    fn compare(&mut self) {
+    fn compare(&mut self, end: u64) {
         let Some(tree) = &self.tree else { return };
         for (witness, checkpoint) in &self.watched {
-            if checkpoint.size == tree.size() && checkpoint.root != tree.root() {
+            if checkpoint.size != tree.size() {
+                continue;
+            }
+            if checkpoint.root == tree.root() {
+                self.vouched = (checkpoint.size, end);
+            } else {
                 self.report.add(Finding::Rewritten {
                     signed: checkpoint.size,
                     witness: *witness,
@@ -137,7 +145,7 @@ impl<'k> Checker<'k> {
             tree.push(frame.leaf);
             let size = tree.size();
             if self.watched.iter().any(|(_, c)| c.size == size) {
-                self.compare();
+                self.compare(at + frame.length() as u64);
             }
         }
         if speaks_of_the_log(frame.payload) {
@@ -278,7 +286,20 @@ impl<'k> Checker<'k> {
             });
         }
         for (witness, checkpoint) in &self.watched {
-            if checkpoint.size > self.signed {
+            let (vouched, offset) = self.vouched;
+            if checkpoint.size > self.signed && checkpoint.size <= vouched {
+                // The records are there; the checkpoint over them is not, or not whole.
+                self.report.proved = self.report.proved.max(vouched);
+                let known = |f: &Finding| matches!(f, Finding::Damaged { record, .. } if *record == vouched);
+                if !self.report.findings.iter().any(known) {
+                    let bytes = length.saturating_sub(offset);
+                    self.report.add(Finding::Damaged {
+                        record: vouched,
+                        offset,
+                        bytes,
+                    });
+                }
+            } else if checkpoint.size > self.signed {
                 let (record, signed) = (self.signed, checkpoint.size);
                 self.report.add(Finding::Truncated {
                     record,

@@ -29,14 +29,16 @@ pub fn advance<F: Borrow<File>>(
     log: &mut Window<F>,
     tip: &mut Tip,
     key: &VerifierKey,
-    watch: Option<Checkpoint>,
+    watch: Option<&(Checkpoint, String)>,
 ) -> Result<Found, LogError> {
     let (from, end) = (tip.end, log.end());
     log.seek(from, end);
     let mut work = tip.frontier.clone();
     let mut found = Found::default();
     let watched =
-        |f: &crate::merkle::Frontier| watch.is_some_and(|w| w.size == f.size() && w.root != f.root());
+        |f: &crate::merkle::Frontier| watch.is_some_and(|(w, _)| w.size == f.size() && w.root != f.root());
+    // Records that a signed checkpoint proves although the log's own is damaged.
+    let mut vouched = None;
     found.contradicted |= watched(&work);
     loop {
         let at = log.offset();
@@ -60,6 +62,9 @@ pub fn advance<F: Borrow<File>>(
             Kind::Record => {
                 work.push(frame.leaf);
                 found.contradicted |= watched(&work);
+                if watch.is_some_and(|(w, _)| w.size == work.size() && w.root == work.root()) {
+                    vouched = Some((at + length as u64, work.clone()));
+                }
             }
             Kind::Checkpoint => {
                 let note = text(&frame).ok_or_else(|| corrupt("a checkpoint cannot be read", work.size()))?;
@@ -95,6 +100,16 @@ pub fn advance<F: Borrow<File>>(
             offset: tip.at,
         });
     }
+    if let (Some((end, frontier)), Some((_, note))) = (vouched, watch)
+        && end > tip.end
+    {
+        *tip = Tip {
+            at: end,
+            end,
+            frontier,
+            note: note.clone(),
+        };
+    }
     found.torn = log.end().saturating_sub(tip.end);
     if found.torn > MAX_TAIL {
         return Err(LogError::Corrupt {
@@ -111,7 +126,7 @@ fn text<'a>(frame: &Frame<'a>) -> Option<&'a str> {
     std::str::from_utf8(frame.payload).ok()
 }
 
-/// The largest signed checkpoint in the tail.
+/// The signed checkpoint in the tail. A torn commit has one at most: more are the log itself, behind damage.
 fn lost<F: Borrow<File>>(
     log: &mut Window<F>,
     tip: &Tip,
@@ -130,6 +145,13 @@ fn lost<F: Borrow<File>>(
             && let Ok(checkpoint) = key.open(note)
             && checkpoint.size > known
         {
+            if best.is_some() {
+                return Err(LogError::Corrupt {
+                    why: "the log is damaged",
+                    index: tip.frontier.size(),
+                    offset: tip.end,
+                });
+            }
             best = Some((checkpoint, note.to_owned()));
         }
         let length = frame.length();

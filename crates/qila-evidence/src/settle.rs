@@ -4,7 +4,7 @@ use crate::error::LogError;
 use crate::head::{self, Head, LENGTH, Tip};
 use crate::leaf;
 use crate::note::Checkpoint;
-use crate::scan::{Found, advance};
+use crate::scan::{Found, MAX_TAIL, advance};
 use crate::store::Store;
 use crate::window::Window;
 use qila_types::{Event, EventKind};
@@ -39,13 +39,19 @@ impl Store {
         signed.extend(head.as_ref().map(|head| (head.checkpoint, head.note.clone())));
         let signed = signed.into_iter().max_by_key(|(checkpoint, _)| checkpoint.size);
 
-        let found = self.catch_up(replaced, length, head, signed.as_ref().map(|(c, _)| *c))?;
-        let records = self.testimony(&found, signed)?;
+        let found = self.catch_up(replaced, length, head, signed.as_ref())?;
         if found.torn > 0 {
+            let missed = signed
+                .as_ref()
+                .is_some_and(|(c, _)| c.size > self.tip.frontier.size());
+            if missed || found.lost.is_some() {
+                self.keep_tail(found.torn)?;
+            }
             self.file
                 .set_len(self.tip.end)
                 .map_err(|e| LogError::io("cut the torn tail", e))?;
         }
+        let records = self.testimony(&found, signed)?;
         if self.tip.end > 0 && synced.as_deref() != Some(&self.tip.note) {
             if let Err(e) = self.sync() {
                 self.break_down();
@@ -62,7 +68,7 @@ impl Store {
         replaced: bool,
         length: u64,
         head: Option<Head>,
-        watch: Option<Checkpoint>,
+        watch: Option<&(Checkpoint, String)>,
     ) -> Result<Found, LogError> {
         let mut window = Window::new(&self.file, 0, length);
         let mut tip = std::mem::take(&mut self.tip);
@@ -134,6 +140,16 @@ impl Store {
         };
         let records: Option<Vec<Vec<u8>>> = events.into_iter().map(encode).collect();
         records.ok_or(LogError::TooLarge)
+    }
+
+    /// Keeps what is cut off, where it may have been more than an unfinished commit.
+    fn keep_tail(&self, length: u64) -> Result<(), LogError> {
+        let keep = |e| LogError::io("keep the damaged tail", e);
+        let mut bytes = vec![0; usize::try_from(length.min(MAX_TAIL)).unwrap_or(0)];
+        self.file.read_exact_at(&mut bytes, self.tip.end).map_err(keep)?;
+        self.dir
+            .replace(&format!("cut-{}", self.tip.end), "cut.new", &bytes)
+            .map_err(keep)
     }
 
     fn read_head(&self) -> Result<Option<Head>, LogError> {

@@ -340,6 +340,60 @@ fn a_log_that_is_deleted_or_exchanged_under_an_open_writer_is_noticed() {
     ));
 }
 
+/// A bit rots in the last checkpoint: the records are proved by the one in `head`, and stay.
+#[test]
+fn a_damaged_last_checkpoint_costs_no_record() {
+    let place = five();
+    let bytes = place.bytes();
+    let (_, from, length) = *frames(&bytes).last().unwrap();
+    for end in [None, Some(from), Some(from + 30)] {
+        let mut bad = bytes.clone();
+        match end {
+            Some(end) => bad.truncate(end),
+            None => bad[from + length / 2] ^= 1,
+        }
+        let copy = with(&place, &bad);
+        let report = copy.verify();
+        assert!(
+            matches!(report.findings[..], [Finding::Damaged { record: 6, .. }]),
+            "{report:?}"
+        );
+        assert_eq!(report.proved, 6);
+        copy.open().append(&[event(5)]).unwrap();
+        assert_eq!(numbers(&copy), [0, 1, 2, 3, 4, 5]);
+        let report = copy.verify();
+        assert!(report.intact(), "{report:?}");
+    }
+}
+
+#[test]
+fn damage_amid_a_log_without_head_is_left_as_it_is() {
+    let place = five();
+    std::fs::remove_file(place.file("head")).unwrap();
+    let mut bytes = place.bytes();
+    let at = records(&bytes)[2].0 + 40;
+    bytes[at] ^= 1;
+    let copy = with(&place, &bytes);
+    assert!(matches!(
+        Log::open(fd(copy.path()).as_fd()),
+        Err(LogError::Corrupt { index: 2, .. })
+    ));
+    assert_eq!(copy.bytes(), bytes);
+
+    // In the last commit it may be an unfinished one: cut, said, and kept beside the log.
+    let mut bytes = place.bytes();
+    let at = records(&bytes)[5].0;
+    bytes[at + 40] ^= 1;
+    let copy = with(&place, &bytes);
+    copy.open().append(&[event(7)]).unwrap();
+    assert_eq!(numbers(&copy), [0, 1, 2, 3, 7]);
+    assert_eq!(
+        std::fs::read(copy.file(&format!("cut-{at}"))).unwrap(),
+        bytes[at..]
+    );
+    assert_eq!(copy.verify().noted.len(), 2);
+}
+
 #[test]
 fn a_hint_that_is_missing_wrong_or_old_costs_nothing_but_time() {
     let place = five();
