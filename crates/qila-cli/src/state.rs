@@ -121,9 +121,15 @@ impl RunDir {
         }
     }
 
-    /// Writes what is known of the run, whole or not at all.
+    /// Writes what is known of the run, whole or not at all. A run that has ended has its layer written out first: overlayfs
+    /// was told not to.
     pub(crate) fn write_meta(&self, meta: &Meta) -> Result<(), Fail> {
         let fail = |e: std::io::Error| Fail::io("writing", &self.path.join("meta.json"), e);
+        if meta.ended.is_some() && exists(self.dir(), "layer") {
+            rustix::fs::syncfs(&self.dir).map_err(|e| {
+                Fail::io("writing the workspace layer out to", &self.path, e.into()).hint("free some space")
+            })?;
+        }
         let text = serde_json::to_vec(meta).map_err(|e| fail(e.into()))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd =

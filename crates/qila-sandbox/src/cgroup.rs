@@ -2,9 +2,9 @@
 use crate::error::{LaunchError, step};
 use crate::undo::{Undo, Undos};
 use qila_plan::CgroupPlan;
+use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, mkdir, openat};
 use rustix::io::Errno;
-use rustix::process::Pid;
 
 /// Makes the directories and writes the values.
 pub(crate) fn make(plan: &CgroupPlan, undos: &mut Undos) -> Result<(), LaunchError> {
@@ -26,15 +26,44 @@ pub(crate) fn make(plan: &CgroupPlan, undos: &mut Undos) -> Result<(), LaunchErr
     Ok(())
 }
 
-/// Moves a process into the cgroups.
-pub(crate) fn join(plan: &CgroupPlan, pid: Pid) -> Result<(), LaunchError> {
-    for path in &plan.join {
+/// The doors of a plan's cgroups, opened by the launcher, which may enter them.
+#[derive(Debug, Default)]
+pub(crate) struct Doors {
+    /// Where the first process is born.
+    pub born_in: Option<OwnedFd>,
+    join: Vec<OwnedFd>,
+}
+
+/// Opens the doors.
+pub(crate) fn doors(plan: &CgroupPlan) -> Result<Doors, LaunchError> {
+    let open = |path: &String, flags: OFlags| {
         step(
-            format!("joining {path}"),
-            write(path, &pid.as_raw_nonzero().to_string()),
-        )?;
+            format!("opening {path}"),
+            openat(CWD, path.as_str(), flags | OFlags::CLOEXEC, Mode::empty()),
+        )
+    };
+    let born_in = plan
+        .born_in
+        .as_ref()
+        .map(|p| open(p, OFlags::PATH | OFlags::DIRECTORY));
+    Ok(Doors {
+        born_in: born_in.transpose()?,
+        join: plan
+            .join
+            .iter()
+            .map(|p| open(p, OFlags::WRONLY))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+impl Doors {
+    /// Moves the calling process, which has one thread, through every door that it was not born behind.
+    pub(crate) fn enter(self) -> Result<(), Errno> {
+        for door in &self.join {
+            rustix::io::write(door, b"0")?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn write(path: &str, value: &str) -> Result<(), Errno> {

@@ -1,4 +1,5 @@
 //! The launcher's child: from a fork in new namespaces to the guest.
+use crate::cgroup::Doors;
 use crate::network;
 use crate::view::{Builder, Failed};
 use qila_plan::{Namespace, Plan};
@@ -14,8 +15,14 @@ use std::ffi::CString;
 const CONTROL: i32 = 3;
 
 /// Becomes the guest. Returns only on failure, after the failure was reported.
-pub(crate) fn become_guest(plan: &Plan, control: OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::Stdio) {
-    if let Err((step, errno)) = build(plan, &control, guest, stdio) {
+pub(crate) fn become_guest(
+    plan: &Plan,
+    control: OwnedFd,
+    doors: Doors,
+    guest: BorrowedFd<'_>,
+    stdio: &crate::Stdio,
+) {
+    if let Err((step, errno)) = build(plan, &control, doors, guest, stdio) {
         let report = Report::Failed {
             step,
             errno: errno.raw_os_error(),
@@ -30,9 +37,16 @@ fn named<T>(step: &str, result: Result<T, Errno>) -> Result<T, Failed> {
     result.map_err(|e| (step.to_owned(), e))
 }
 
-fn build(plan: &Plan, control: &OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::Stdio) -> Result<(), Failed> {
+fn build(
+    plan: &Plan,
+    control: &OwnedFd,
+    doors: Doors,
+    guest: BorrowedFd<'_>,
+    stdio: &crate::Stdio,
+) -> Result<(), Failed> {
     // Should Qila be killed at this very moment, nothing of this is to outlive it.
     named("tying life to the launcher", caps::die_with_parent())?;
+    named("joining the cgroups", doors.enter())?;
     rustix::process::umask(Mode::empty());
     identity(plan)?;
     if let Some(listeners) = network::lock(plan.network()).map_err(|(s, e)| (s.to_owned(), e))? {
@@ -76,7 +90,7 @@ fn identity(plan: &Plan) -> Result<(), Failed> {
     )
 }
 
-/// The launcher says go when the process is in its cgroups; the packet holds the CA certificate.
+/// The launcher says go when the gateway listens; the packet holds the CA certificate.
 fn wait_for_go(control: &OwnedFd) -> Result<Vec<u8>, Failed> {
     let mut buffer = vec![0u8; 16 * 1024];
     let (n, _) = named("waiting for the launcher", pass::receive(control, &mut buffer))?;

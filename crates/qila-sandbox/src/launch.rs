@@ -4,7 +4,7 @@ use crate::error::{LaunchError, step};
 use crate::undo::{Undo, Undos};
 use crate::{cgroup, child};
 use qila_plan::{Namespace, Plan};
-use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
+use qila_sys::fork::{Fork, Namespaces, exit_now, fork_into};
 use qila_sys::pass;
 use qila_wire::{MAX_PACKET, Order, Report, Size, Start, decode, encode};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -61,15 +61,16 @@ impl Sandbox {
             .namespaces()
             .iter()
             .fold(Namespaces::NONE, |all, n| all.with(flag(*n)));
-        match step("making namespaces", fork(namespaces))? {
+        let doors = cgroup::doors(plan.cgroup())?;
+        let born_in = doors.born_in.as_ref().map(|fd| fd.as_fd());
+        match step("making namespaces", fork_into(namespaces, born_in))? {
             Fork::Child => {
                 drop(ours);
-                child::become_guest(plan, theirs, guest, &stdio);
+                child::become_guest(plan, theirs, doors, guest, &stdio);
                 exit_now(70)
             }
             Fork::Parent { pid, pidfd } => {
                 undos.push(Undo::Process(pidfd));
-                cgroup::join(plan.cgroup(), pid)?;
                 Ok(Sandbox {
                     control: ours,
                     pid,

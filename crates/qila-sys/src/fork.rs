@@ -1,6 +1,6 @@
 //! New processes, in new namespaces, known by pidfd.
 use crate::{Result, check};
-use rustix::fd::{FromRawFd, OwnedFd};
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::process::Pid;
 
 /// Which namespaces a child starts in.
@@ -49,6 +49,12 @@ pub enum Fork {
 ///
 /// Fails with `EDEADLK` if the process has more than one thread.
 pub fn fork(namespaces: Namespaces) -> Result<Fork> {
+    fork_into(namespaces, None)
+}
+
+/// Forks into new namespaces and, where one is given, into a cgroup of the unified hierarchy. Otherwise as [`fork`].
+pub fn fork_into(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     if !single_threaded() {
         return Err(rustix::io::Errno::DEADLK);
     }
@@ -58,6 +64,10 @@ pub fn fork(namespaces: Namespaces) -> Result<Fork> {
     args.flags = namespaces.0 | libc::CLONE_PIDFD as u64;
     args.pidfd = (&raw mut pidfd) as u64;
     args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(|_| rustix::io::Errno::BADF)?;
+    }
     // SAFETY: behaves as fork(2): no shared memory, no new stack; the process is single-threaded, so that no lock
     // is held by a thread that the child lacks.
     let answer = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
