@@ -13,6 +13,7 @@ mod load;
 mod policy;
 mod ps;
 mod run;
+mod spare;
 mod state;
 
 use args::{Cli, Command};
