@@ -30,7 +30,6 @@ fn run() -> Result<(), Errno> {
     qila_sys::caps::die_with_parent()?;
     qila_sys::exec::cloexec_from(CONTROL)?;
     let control = qila_sys::exec::adopt(CONTROL)?;
-    report(&control, &Report::Ready, &[])?;
     let mut buffer = vec![0u8; MAX_PACKET];
     let (n, _) = pass::receive(&control, &mut buffer)?;
     let start: Start = decode(buffer.get(..n).unwrap_or(&[])).map_err(|_| Errno::PROTO)?;

@@ -49,6 +49,11 @@ fn build(
     named("joining the cgroups", doors.enter())?;
     rustix::process::umask(Mode::empty());
     identity(plan)?;
+    let own = plan
+        .namespaces()
+        .iter()
+        .fold(Namespaces::NONE, |all, n| all.with(own(*n)));
+    named("making namespaces", unshare(own))?;
     if let Some(listeners) = network::lock(plan.network()).map_err(|(s, e)| (s.to_owned(), e))? {
         let packet =
             encode(&Report::Locked).map_err(|_| ("handing listeners out".to_owned(), Errno::MSGSIZE))?;
@@ -63,9 +68,18 @@ fn build(
     if plan.namespaces().contains(&Namespace::Uts) {
         named("naming the host", rustix::system::sethostname(b"qila"))?;
     }
-    builder.build(sources, &ca)?;
-    builder.enter()?;
+    builder.build(sources, &ca)?.enter()?;
     become_program(control, guest, stdio)
+}
+
+/// What the child makes for itself, from the start on.
+fn own(namespace: Namespace) -> Namespaces {
+    match namespace {
+        Namespace::Net => Namespaces::NET,
+        Namespace::Ipc => Namespaces::IPC,
+        Namespace::Uts => Namespaces::UTS,
+        Namespace::User | Namespace::Mount | Namespace::Pid | Namespace::Cgroup => Namespaces::NONE,
+    }
 }
 
 /// One user, one group, the same inside and outside.

@@ -37,11 +37,9 @@ fn flag(namespace: Namespace) -> Namespaces {
         Namespace::User => Namespaces::USER,
         Namespace::Mount => Namespaces::MOUNT,
         Namespace::Pid => Namespaces::PID,
-        Namespace::Net => Namespaces::NET,
-        Namespace::Ipc => Namespaces::IPC,
-        Namespace::Uts => Namespaces::UTS,
-        // Entered by the child itself once it is in its cgroups: the namespace's root is where it then stands.
-        Namespace::Cgroup => Namespaces::NONE,
+        // Made by the child itself: a network takes the kernel longer than all the rest, and the launcher has other work; and
+        // a cgroup namespace's root is where the child stands once it is in its cgroups.
+        Namespace::Net | Namespace::Ipc | Namespace::Uts | Namespace::Cgroup => Namespaces::NONE,
     }
 }
 
@@ -49,12 +47,13 @@ impl Sandbox {
     /// Makes the cgroups and the first process, which starts to build its network and its view by itself.
     pub fn spawn(plan: &Plan, guest: BorrowedFd<'_>, stdio: Stdio) -> Result<Sandbox, LaunchError> {
         let mut undos = Undos::default();
-        let root = &plan.view().root;
-        undos.push(Undo::Directory(root.into()));
-        step(
-            format!("making {root}"),
-            mkdir(root.as_str(), Mode::from_raw_mode(0o700)),
-        )?;
+        if let Some(empty) = &plan.view().empty {
+            undos.push(Undo::Directory(empty.into()));
+            step(
+                format!("making {empty}"),
+                mkdir(empty.as_str(), Mode::from_raw_mode(0o700)),
+            )?;
+        }
         cgroup::make(plan.cgroup(), &mut undos)?;
         let (ours, theirs) = step("making the control socket", pass::pair())?;
         let namespaces = plan
@@ -106,22 +105,18 @@ impl Sandbox {
         }
     }
 
-    /// Lets the child go on to build its view. `ca` is the certificate for the agent's trust bundle, if there is one.
+    /// Lets the child go on to build its view. `ca` is the certificate for the agent's trust bundle, if there is one. What
+    /// fails in it is told by [`Sandbox::start`].
     pub fn go(&mut self, ca: &[u8]) -> Result<(), LaunchError> {
         let packet = [b"\x01", ca].concat();
-        // A child that failed has closed its end, after saying why: that is worth more than the broken pipe.
-        match pass::send(&self.control, &packet, &[]) {
-            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
-            Err(errno) => {
-                return Err(LaunchError::Step {
-                    step: "speaking to the child".into(),
-                    errno,
-                });
-            }
-        }
-        match self.receive()? {
-            (Report::Ready, _) => Ok(()),
-            (other, _) => Err(unexpected(other)),
+        self.tell("speaking to the child", &packet)
+    }
+
+    /// A child that failed has closed its end, after saying why: that is worth more than the broken pipe.
+    fn tell(&self, what: &str, packet: &[u8]) -> Result<(), LaunchError> {
+        match pass::send(&self.control, packet, &[]) {
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => step(what, Err(errno)),
         }
     }
 
@@ -140,7 +135,8 @@ impl Sandbox {
             accounting: plan.accounting().clone(),
         };
         let packet = encode(&start).map_err(|_| LaunchError::Program(Errno::TOOBIG))?;
-        step("speaking to the guest", pass::send(&self.control, &packet, &[]))?;
+        // Said before the guest is there to hear it: it need not wait.
+        self.tell("speaking to the guest", &packet)?;
         let mut controlling = None;
         loop {
             match self.receive()? {
