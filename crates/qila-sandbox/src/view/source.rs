@@ -110,6 +110,8 @@ fn overlay(lower: &str, upper: &str, work: &str) -> Result<OwnedFd, Errno> {
     fsconfig_set_string(fs.as_fd(), "workdir", by_fd(&work))?;
     fsconfig_set_string(fs.as_fd(), "index", "off")?;
     fsconfig_set_string(fs.as_fd(), "xino", "off")?;
+    // No identity of its own is left on the upper directory.
+    fsconfig_set_string(fs.as_fd(), "uuid", "off")?;
     // Not written out when it is unmounted: a layer that is kept is written out by the launcher, before it says so.
     fsconfig_set_flag(fs.as_fd(), "volatile")?;
     fsconfig_set_flag(fs.as_fd(), "userxattr")?;
