@@ -26,28 +26,24 @@ fn main() {
     }
     // A target directory of its own: the outer build holds the lock of the usual one.
     let dir = out.join("guest-build");
-    let status = Command::new(env::var("CARGO").unwrap())
+    // Static, so that it runs in any view; without relocations, so that it starts without work.
+    let mut flags = "-C target-feature=+crt-static -C relocation-model=static".to_owned();
+    let mut cargo = Command::new(env::var("CARGO").unwrap());
+    cargo
         .current_dir(&root)
-        .args([
-            "build",
-            "--quiet",
-            "--profile",
-            "guest",
-            "-p",
-            "qila-guest",
-            "--target",
-            &target,
-            "--target-dir",
-        ])
-        .arg(&dir)
+        .args(["build", "--quiet", "--profile", "guest", "-p", "qila-guest"])
+        .args(["--target", &target, "--target-dir"])
+        .arg(&dir);
+    if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|a| a == "x86_64") {
+        // Without a C library: it brings its own beginning.
+        cargo.arg("--no-default-features");
+        flags.push_str(" -C link-arg=-nostartfiles");
+    }
+    let status = cargo
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET_DIR")
         .env_remove("CARGO_TARGET_DIR")
-        // Static, so that it runs in any view; without relocations, so that it starts without work.
-        .env(
-            "RUSTFLAGS",
-            "-C target-feature=+crt-static -C relocation-model=static",
-        )
+        .env("RUSTFLAGS", flags)
         .status()
         .expect("cargo runs");
     assert!(status.success(), "the guest does not build");
