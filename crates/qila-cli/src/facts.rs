@@ -43,12 +43,15 @@ pub(crate) fn collect(look: &Look<'_>) -> HostFacts {
     }
 }
 
-/// A short file of the kernel's, in three calls.
-fn short(path: impl rustix::path::Arg) -> Option<String> {
+/// A file of the kernel's, in three calls if it is short.
+fn short(path: impl AsRef<Path>) -> Option<String> {
+    let path = path.as_ref();
     let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let mut buffer = [0u8; 4096];
-    let n = rustix::io::read(&fd, &mut buffer).ok()?;
-    Some(String::from_utf8_lossy(buffer.get(..n)?).into_owned())
+    let mut buffer = [0u8; 2048];
+    match rustix::io::read(&fd, &mut buffer).ok()? {
+        n if n < buffer.len() => Some(String::from_utf8_lossy(buffer.get(..n)?).into_owned()),
+        _ => std::fs::read_to_string(path).ok(),
+    }
 }
 
 fn there(path: &str) -> bool {

@@ -4,14 +4,16 @@
 //! Whoever holds the lock of a directory may rename it, and nobody else. Nothing of a run is in a spare directory.
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RawDir, RenameFlags, Timespec, Timestamps, UTIME_NOW, flistxattr,
-    flock, fstat, futimens, openat, renameat, renameat_with, statat, unlinkat,
+    AtFlags, FlockOperation, Mode, OFlags, RawDir, RenameFlags, Timespec, Timestamps, UTIME_NOW, chmodat,
+    flistxattr, flock, fstat, futimens, openat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 
 const NAME: &str = "spare";
+/// What overlayfs had made for itself, until [`tidy`].
+const OLD: &str = "layer/old";
 
 /// Gives the spare directory a name and its lock, if there is one and nobody else takes it.
 pub(crate) fn take(home: BorrowedFd<'_>, name: &str) -> Option<OwnedFd> {
@@ -37,7 +39,7 @@ pub(crate) fn give(home: BorrowedFd<'_>, name: &str, dir: BorrowedFd<'_>) -> boo
         if !empty(&upper)? || flistxattr(&upper, &mut attributes)? != 0 {
             return Err(Errno::NOTEMPTY);
         }
-        qila_workspace::remove_tree(&work, OsStr::new("work")).map_err(|_| Errno::NOTEMPTY)?;
+        put_aside(dir, &work)?;
         // The agent saw the upper directory as its workspace: the next one is not to see when.
         let now = Timespec {
             tv_sec: 0,
@@ -57,7 +59,7 @@ pub(crate) fn give(home: BorrowedFd<'_>, name: &str, dir: BorrowedFd<'_>) -> boo
             }
         }
         if !(holds(dir, &["layer"])?
-            && holds(&directory(dir, "layer")?, &["upper", "work"])?
+            && holds(&directory(dir, "layer")?, &["upper", "work", "old"])?
             && empty(&work)?)
         {
             return Err(Errno::NOTEMPTY);
@@ -67,6 +69,28 @@ pub(crate) fn give(home: BorrowedFd<'_>, name: &str, dir: BorrowedFd<'_>) -> boo
         renameat_with(home, name, home, NAME, RenameFlags::NOREPLACE)
     };
     kept().is_ok()
+}
+
+/// Puts what overlayfs made for itself out of the way, if there is nothing in it but the mark of a mount. To remove it takes
+/// longer than all else that is done at the end of a run.
+fn put_aside(dir: BorrowedFd<'_>, work: &OwnedFd) -> Result<(), Errno> {
+    match chmodat(work, "work", Mode::RWXU, AtFlags::empty()) {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(()), // never mounted
+        Err(e) => return Err(e),
+    }
+    if !holds(directory(work, "work")?, &["incompat"])? {
+        return Err(Errno::NOTEMPTY);
+    }
+    renameat_with(work, "work", dir, OLD, RenameFlags::NOREPLACE)
+}
+
+/// Removes what was put aside. For a time at which there is nothing else to do.
+pub(crate) fn tidy(dir: BorrowedFd<'_>) {
+    if let Ok(layer) = directory(dir, "layer") {
+        // What remains is removed with the run's directory.
+        let _ = qila_workspace::remove_tree(layer, OsStr::new("old"));
+    }
 }
 
 fn directory(at: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
@@ -101,7 +125,7 @@ mod tests {
     fn skeleton(home: &Path, name: &str) -> OwnedFd {
         let run = home.join(name);
         std::fs::create_dir_all(run.join("layer/upper")).unwrap();
-        std::fs::create_dir_all(run.join("layer/work/work/deep")).unwrap();
+        std::fs::create_dir_all(run.join("layer/work/work/incompat/volatile")).unwrap();
         std::fs::write(run.join("meta.json"), "{}").unwrap();
         open(&run)
     }
@@ -124,6 +148,8 @@ mod tests {
         let taken = take(fd.as_fd(), "three").unwrap();
         assert!(home.path().join("three/layer/upper").is_dir());
         assert!(take(fd.as_fd(), "four").is_none());
+        tidy(taken.as_fd());
+        assert!(!home.path().join("three/layer/old").exists());
         let again = open(&home.path().join("three"));
         assert!(flock(&again, FlockOperation::NonBlockingLockExclusive).is_err());
         drop(taken);
@@ -133,12 +159,18 @@ mod tests {
     fn what_holds_anything_is_not_kept() {
         let home = tempfile::tempdir().unwrap();
         let fd = open(home.path());
-        for left in ["layer/upper/file", "layer/extra", "journal", "layer/work/other"] {
+        for left in [
+            "layer/upper/file",
+            "layer/extra",
+            "journal",
+            "layer/work/other",
+            "layer/work/work/#1",
+        ] {
             let run = skeleton(home.path(), "one");
             let path = home.path().join("one").join(left);
             std::fs::write(&path, "x").unwrap();
             assert!(!give(fd.as_fd(), "one", run.as_fd()), "{left}");
-            std::fs::remove_file(&path).unwrap();
+            std::fs::remove_dir_all(home.path().join("one")).unwrap();
         }
         let run = skeleton(home.path(), "one");
         let upper = open(&home.path().join("one/layer/upper"));

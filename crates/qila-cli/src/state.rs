@@ -164,6 +164,11 @@ impl RunDir {
         serde_json::from_slice(&text).ok()
     }
 
+    /// Does what the last run left for later. Best while the sandbox builds itself.
+    pub(crate) fn tidy(&self) {
+        spare::tidy(self.dir());
+    }
+
     /// Removes the run's directory with all that is in it, or keeps it, emptied, for the next run.
     pub(crate) fn remove(&self, home: &Home) -> Result<(), Fail> {
         if spare::give(home.dir(), &format!("runs/{}", self.id), self.dir()) {
