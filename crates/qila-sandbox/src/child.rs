@@ -60,8 +60,9 @@ fn build(
         let fds = listeners.each_ref().map(|fd| fd.as_fd());
         named("handing listeners out", pass::send(control, &packet, &fds))?;
     }
-    let (builder, sources) = Builder::new(plan.view())?;
+    // From here on the run's directory has to be whole.
     let ca = wait_for_go(control)?;
+    let (builder, sources) = Builder::new(plan.view())?;
     if plan.namespaces().contains(&Namespace::Cgroup) {
         named("entering a cgroup namespace", unshare(Namespaces::CGROUP))?;
     }

@@ -105,7 +105,7 @@ impl Sandbox {
         }
     }
 
-    /// Lets the child go on to build its view. `ca` is the certificate for the agent's trust bundle, if there is one. What
+    /// Lets the child go on to build its view: what the plan names on the host has to be there by now. `ca` is the certificate for the agent's trust bundle, if there is one. What
     /// fails in it is told by [`Sandbox::start`].
     pub fn go(&mut self, ca: &[u8]) -> Result<(), LaunchError> {
         let packet = [b"\x01", ca].concat();

@@ -75,10 +75,9 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
         ended: None,
         cgroups: plan.cgroup().directories.clone(),
     };
-    let prepared = dir
+    let ended = dir
         .write_meta(&meta)
-        .and_then(|()| if layered { prepare_layer(&dir) } else { Ok(()) });
-    let ended = prepared.and_then(|()| execute(&home, &plan, terminal));
+        .and_then(|()| execute(&home, &dir, layered, &plan, terminal));
     finish(&home, &dir, meta, ended, args, &plan)
 }
 
@@ -145,7 +144,13 @@ fn workspace(args: &Run, mode: WorkspaceMode, home: &Home) -> Result<Option<Path
     Ok(Some(path))
 }
 
-fn execute(home: &Home, plan: &Plan, terminal: Option<qila_wire::Size>) -> Result<Ending, Fail> {
+fn execute(
+    home: &Home,
+    dir: &RunDir,
+    layered: bool,
+    plan: &Plan,
+    terminal: Option<qila_wire::Size>,
+) -> Result<Ending, Fail> {
     let guest = guest::open(home).map_err(|e| Fail::io("preparing the guest in", home.path(), e.into()))?;
     let backend = qila_backends::backend(*plan.tier()).ok_or_else(|| Fail::new("no such backend"))?;
     // Before the pipes: a copy of their ends in the janitor would keep them open.
@@ -155,7 +160,14 @@ fn execute(home: &Home, plan: &Plan, terminal: Option<qila_wire::Size>) -> Resul
     let mut sandbox = backend
         .launch(plan, guest.as_fd(), pipes.theirs)
         .map_err(failed)?;
-    let started = sandbox.go(b"").and_then(|()| sandbox.start(plan, terminal));
+    // While the child makes its namespaces and its network.
+    if layered {
+        prepare_layer(dir)?;
+    }
+    sandbox.go(b"").map_err(failed)?;
+    // While the child builds its view.
+    dir.tidy();
+    let started = sandbox.start(plan, terminal);
     let controlling = started.map_err(failed)?;
     let ending = supervise::supervise(
         &mut sandbox,
