@@ -64,8 +64,7 @@ pub(crate) fn give(home: BorrowedFd<'_>, name: &str, dir: BorrowedFd<'_>) -> boo
         {
             return Err(Errno::NOTEMPTY);
         }
-        // The next run may take it from the moment on at which it has the name.
-        flock(dir, FlockOperation::Unlock)?;
+        // The lock is kept: nobody takes it before this process has let go of it.
         renameat_with(home, name, home, NAME, RenameFlags::NOREPLACE)
     };
     kept().is_ok()
@@ -143,6 +142,11 @@ mod tests {
         assert!(!home.path().join("one").exists());
         assert!(!home.path().join("spare/meta.json").exists());
         assert!(!home.path().join("spare/layer/work/work").exists());
+        assert!(take(fd.as_fd(), "none").is_some());
+        std::fs::rename(home.path().join("none"), home.path().join("spare")).unwrap();
+        flock(&run, FlockOperation::NonBlockingLockExclusive).unwrap();
+        assert!(take(fd.as_fd(), "none").is_none(), "it is still held");
+        drop(run);
         let second = skeleton(home.path(), "two");
         assert!(!give(fd.as_fd(), "two", second.as_fd()), "one is enough");
         let taken = take(fd.as_fd(), "three").unwrap();

@@ -18,6 +18,7 @@ pub struct Sandbox {
     control: OwnedFd,
     pid: Pid,
     buffer: Vec<u8>,
+    alone: bool,
     undos: Undos,
 }
 
@@ -74,6 +75,7 @@ impl Sandbox {
                     control: ours,
                     pid,
                     buffer: vec![0; 1024],
+                    alone: false,
                     undos,
                 })
             }
@@ -163,7 +165,14 @@ impl Sandbox {
         }
         let packet = self.buffer.get(..n.min(MAX_PACKET)).unwrap_or(&[]);
         let report = decode(packet).map_err(|_| LaunchError::Vanished("it sent a malformed report"))?;
+        self.alone |= matches!(report, Report::Ended { .. });
         Ok((report, fds))
+    }
+
+    /// Whether the guest has said that every other process is gone: nothing changes in the layer any more, though the kernel
+    /// still takes the guest and its namespaces down.
+    pub fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// Gives the guest an order. A guest that is gone has nothing left to obey.

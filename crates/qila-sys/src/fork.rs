@@ -85,6 +85,13 @@ pub fn fork_into(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Resu
     Ok(Fork::Parent { pid, pidfd })
 }
 
+/// Without `std` there is nothing that could start a thread.
+#[cfg(not(feature = "std"))]
+fn single_threaded() -> bool {
+    true
+}
+
+#[cfg(feature = "std")]
 fn single_threaded() -> bool {
     // The link count of the task directory is the number of threads plus two, without listing it.
     rustix::fs::stat("/proc/self/task")
