@@ -26,44 +26,34 @@ pub(crate) fn make(plan: &CgroupPlan, undos: &mut Undos) -> Result<(), LaunchErr
     Ok(())
 }
 
-/// The doors of a plan's cgroups, opened by the launcher, which may enter them.
-#[derive(Debug, Default)]
-pub(crate) struct Doors {
-    /// Where the first process is born.
-    pub born_in: Option<OwnedFd>,
-    join: Vec<OwnedFd>,
+fn open(path: &str, flags: OFlags) -> Result<OwnedFd, LaunchError> {
+    step(
+        format!("opening {path}"),
+        openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty()),
+    )
 }
 
-/// Opens the doors.
-pub(crate) fn doors(plan: &CgroupPlan) -> Result<Doors, LaunchError> {
-    let open = |path: &String, flags: OFlags| {
-        step(
-            format!("opening {path}"),
-            openat(CWD, path.as_str(), flags | OFlags::CLOEXEC, Mode::empty()),
-        )
-    };
-    let born_in = plan
-        .born_in
-        .as_ref()
-        .map(|p| open(p, OFlags::PATH | OFlags::DIRECTORY));
-    Ok(Doors {
-        born_in: born_in.transpose()?,
-        join: plan
-            .join
-            .iter()
-            .map(|p| open(p, OFlags::WRONLY))
-            .collect::<Result<_, _>>()?,
-    })
+/// The cgroup of the unified hierarchy in which the first process is to be born.
+pub(crate) fn birthplace(plan: &CgroupPlan) -> Result<Option<OwnedFd>, LaunchError> {
+    let path = plan.born_in.as_deref();
+    path.map(|p| open(p, OFlags::PATH | OFlags::DIRECTORY))
+        .transpose()
 }
 
-impl Doors {
-    /// Moves the calling process, which has one thread, through every door that it was not born behind.
-    pub(crate) fn enter(self) -> Result<(), Errno> {
-        for door in &self.join {
-            rustix::io::write(door, b"0")?;
-        }
-        Ok(())
+/// The doors of v1 cgroups, opened by the launcher, which may pass them.
+pub(crate) fn doors(plan: &CgroupPlan) -> Result<Vec<OwnedFd>, LaunchError> {
+    plan.join.iter().map(|p| open(p, OFlags::WRONLY)).collect()
+}
+
+/// Moves the calling process, which has one thread, through every door of a plan. One that is missing is an error.
+pub(crate) fn enter(plan: &CgroupPlan, doors: &[OwnedFd]) -> Result<(), Errno> {
+    if doors.len() != plan.join.len() {
+        return Err(Errno::BADF);
     }
+    for door in doors {
+        rustix::io::write(door, b"0")?;
+    }
+    Ok(())
 }
 
 fn write(path: &str, value: &str) -> Result<(), Errno> {

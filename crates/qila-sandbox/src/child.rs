@@ -1,5 +1,5 @@
 //! The launcher's child: from a fork in new namespaces to the guest.
-use crate::cgroup::Doors;
+use crate::cgroup;
 use crate::network;
 use crate::view::{Builder, Failed};
 use qila_plan::{Namespace, Plan};
@@ -15,14 +15,8 @@ use std::ffi::CString;
 const CONTROL: i32 = 3;
 
 /// Becomes the guest. Returns only on failure, after the failure was reported.
-pub(crate) fn become_guest(
-    plan: &Plan,
-    control: OwnedFd,
-    doors: Doors,
-    guest: BorrowedFd<'_>,
-    stdio: &crate::Stdio,
-) {
-    if let Err((step, errno)) = build(plan, &control, doors, guest, stdio) {
+pub(crate) fn become_guest(plan: &Plan, control: OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::Stdio) {
+    if let Err((step, errno)) = build(plan, &control, guest, stdio) {
         let report = Report::Failed {
             step,
             errno: errno.raw_os_error(),
@@ -37,16 +31,9 @@ fn named<T>(step: &str, result: Result<T, Errno>) -> Result<T, Failed> {
     result.map_err(|e| (step.to_owned(), e))
 }
 
-fn build(
-    plan: &Plan,
-    control: &OwnedFd,
-    doors: Doors,
-    guest: BorrowedFd<'_>,
-    stdio: &crate::Stdio,
-) -> Result<(), Failed> {
+fn build(plan: &Plan, control: &OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::Stdio) -> Result<(), Failed> {
     // Should Qila be killed at this very moment, nothing of this is to outlive it.
     named("tying life to the launcher", caps::die_with_parent())?;
-    named("joining the cgroups", doors.enter())?;
     rustix::process::umask(Mode::empty());
     identity(plan)?;
     let own = plan
@@ -61,7 +48,9 @@ fn build(
         named("handing listeners out", pass::send(control, &packet, &fds))?;
     }
     // From here on the run's directory has to be whole.
-    let ca = wait_for_go(control)?;
+    let (ca, doors) = wait_for_go(control)?;
+    named("joining the cgroups", cgroup::enter(plan.cgroup(), &doors))?;
+    drop(doors);
     let (builder, sources) = Builder::new(plan.view())?;
     if plan.namespaces().contains(&Namespace::Cgroup) {
         named("entering a cgroup namespace", unshare(Namespaces::CGROUP))?;
@@ -105,16 +94,16 @@ fn identity(plan: &Plan) -> Result<(), Failed> {
     )
 }
 
-/// The launcher says go when the gateway listens; the packet holds the CA certificate.
-fn wait_for_go(control: &OwnedFd) -> Result<Vec<u8>, Failed> {
+/// The launcher says go when the gateway listens; the packet holds the CA certificate, and the doors of cgroups come with it.
+fn wait_for_go(control: &OwnedFd) -> Result<(Vec<u8>, Vec<OwnedFd>), Failed> {
     let mut buffer = vec![0u8; 16 * 1024];
-    let (n, _) = named("waiting for the launcher", pass::receive(control, &mut buffer))?;
+    let (n, doors) = named("waiting for the launcher", pass::receive(control, &mut buffer))?;
     if n == 0 {
         return Err(("waiting for the launcher".into(), Errno::PIPE));
     }
     buffer.truncate(n);
     buffer.remove(0);
-    Ok(buffer)
+    Ok((buffer, doors))
 }
 
 fn become_program(control: &OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::Stdio) -> Result<(), Failed> {

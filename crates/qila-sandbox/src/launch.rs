@@ -19,6 +19,8 @@ pub struct Sandbox {
     pid: Pid,
     buffer: Vec<u8>,
     alone: bool,
+    doors: Vec<OwnedFd>,
+    process: Option<Undo>,
     undos: Undos,
 }
 
@@ -55,29 +57,42 @@ impl Sandbox {
                 mkdir(empty.as_str(), Mode::from_raw_mode(0o700)),
             )?;
         }
-        cgroup::make(plan.cgroup(), &mut undos)?;
+        let birthplace = match &plan.cgroup().born_in {
+            None => None,
+            Some(_) => {
+                cgroup::make(plan.cgroup(), &mut undos)?;
+                cgroup::birthplace(plan.cgroup())?
+            }
+        };
         let (ours, theirs) = step("making the control socket", pass::pair())?;
         let namespaces = plan
             .namespaces()
             .iter()
             .fold(Namespaces::NONE, |all, n| all.with(flag(*n)));
-        let doors = cgroup::doors(plan.cgroup())?;
-        let born_in = doors.born_in.as_ref().map(|fd| fd.as_fd());
+        let born_in = birthplace.as_ref().map(|fd| fd.as_fd());
         match step("making namespaces", fork_into(namespaces, born_in))? {
             Fork::Child => {
                 drop(ours);
-                child::become_guest(plan, theirs, doors, guest, &stdio);
+                child::become_guest(plan, theirs, guest, &stdio);
                 exit_now(70)
             }
             Fork::Parent { pid, pidfd } => {
-                undos.push(Undo::Process(pidfd));
-                Ok(Sandbox {
+                // Whatever fails from here on, the process goes before the cgroups that it is to be in.
+                let mut sandbox = Sandbox {
                     control: ours,
                     pid,
                     buffer: vec![0; 1024],
                     alone: false,
+                    doors: Vec::new(),
+                    process: Some(Undo::Process(pidfd)),
                     undos,
-                })
+                };
+                if plan.cgroup().born_in.is_none() {
+                    // While the child makes its namespaces: it joins when it is let go on, before the agent's view exists.
+                    cgroup::make(plan.cgroup(), &mut sandbox.undos)?;
+                    sandbox.doors = cgroup::doors(plan.cgroup())?;
+                }
+                Ok(sandbox)
             }
         }
     }
@@ -111,12 +126,14 @@ impl Sandbox {
     /// fails in it is told by [`Sandbox::start`].
     pub fn go(&mut self, ca: &[u8]) -> Result<(), LaunchError> {
         let packet = [b"\x01", ca].concat();
-        self.tell("speaking to the child", &packet)
+        let doors = std::mem::take(&mut self.doors);
+        let doors: Vec<_> = doors.iter().map(|fd| fd.as_fd()).collect();
+        self.tell("speaking to the child", &packet, &doors)
     }
 
     /// A child that failed has closed its end, after saying why: that is worth more than the broken pipe.
-    fn tell(&self, what: &str, packet: &[u8]) -> Result<(), LaunchError> {
-        match pass::send(&self.control, packet, &[]) {
+    fn tell(&self, what: &str, packet: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), LaunchError> {
+        match pass::send(&self.control, packet, fds) {
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(errno) => step(what, Err(errno)),
         }
@@ -138,7 +155,7 @@ impl Sandbox {
         };
         let packet = encode(&start).map_err(|_| LaunchError::Program(Errno::TOOBIG))?;
         // Said before the guest is there to hear it: it need not wait.
-        self.tell("speaking to the guest", &packet)?;
+        self.tell("speaking to the guest", &packet, &[])?;
         let mut controlling = None;
         loop {
             match self.receive()? {
@@ -186,7 +203,20 @@ impl Sandbox {
 
     /// Ends everything and takes back what is left on the host. Answers what could not be taken back.
     pub fn end(mut self) -> Vec<(String, Errno)> {
+        self.take_back()
+    }
+
+    fn take_back(&mut self) -> Vec<(String, Errno)> {
+        if let Some(process) = self.process.take() {
+            self.undos.push(process);
+        }
         self.undos.run()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.take_back();
     }
 }
 
