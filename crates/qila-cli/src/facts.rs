@@ -1,6 +1,6 @@
 //! Collecting HostFacts.
 use qila_plan::{Availability, CgroupFacts, HostFacts, PathFact, PathKind, RootEntry};
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -43,7 +43,25 @@ pub(crate) fn collect(look: &Look<'_>) -> HostFacts {
     }
 }
 
+/// A file of the kernel's, in three calls if it is short.
+fn short(path: impl AsRef<Path>) -> Option<String> {
+    let path = path.as_ref();
+    let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut buffer = [0u8; 2048];
+    match rustix::io::read(&fd, &mut buffer).ok()? {
+        n if n < buffer.len() => Some(String::from_utf8_lossy(buffer.get(..n)?).into_owned()),
+        _ => std::fs::read_to_string(path).ok(),
+    }
+}
+
+fn there(path: &str) -> bool {
+    rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
 fn path_fact(path: &str) -> Option<PathFact> {
+    if !there(path) {
+        return None; // most are not, and resolving looks at every part
+    }
     // A dangling resolv.conf (its target under /run) still tells where one is expected.
     let real = std::fs::canonicalize(path).or_else(|_| dangling(path)).ok()?;
     let kind = if real.is_dir() {
@@ -95,12 +113,12 @@ fn root(base: &Path) -> Vec<RootEntry> {
 }
 
 fn user_namespaces() -> Availability {
-    let read = |path: &str| std::fs::read_to_string(path).ok().map(|t| t.trim().to_owned());
+    let read = |path: &str| short(path).map(|t| t.trim().to_owned());
     let no = |reason: &str, fix: &str| Availability::No {
         reason: reason.into(),
         fix: fix.into(),
     };
-    if !Path::new("/proc/self/ns/user").exists() {
+    if !there("/proc/self/uid_map") {
         return no(
             "this kernel has no user namespaces",
             "use a kernel with CONFIG_USER_NS",
@@ -154,6 +172,7 @@ fn ca_bundles() -> Vec<String> {
     ];
     let mut out: Vec<String> = known
         .iter()
+        .filter(|p| there(p))
         .filter_map(|p| std::fs::canonicalize(p).ok())
         .filter_map(|p| p.to_str().map(str::to_owned))
         .collect();
@@ -181,7 +200,7 @@ fn writable(path: &Path) -> bool {
 
 /// Where cgroups can be made: in the nearest ancestor of our own that is ours to write.
 pub(crate) fn cgroups(mounted: &Path, own: &Path) -> CgroupFacts {
-    let text = std::fs::read_to_string(own.join("cgroup")).unwrap_or_default();
+    let text = short(own.join("cgroup")).unwrap_or_default();
     let mut v1 = BTreeMap::new();
     let mut unified = None;
     for line in text.lines() {

@@ -1,5 +1,6 @@
 //! The `qila` command.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
 
 mod args;
 mod changes;
@@ -13,14 +14,18 @@ mod load;
 mod policy;
 mod ps;
 mod run;
+mod spare;
 mod state;
 
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
 use fail::Fail;
-use std::process::ExitCode;
 
-fn main() -> ExitCode {
+#[cfg(not(test))]
+qila_sys::command!(command);
+
+#[cfg_attr(test, allow(dead_code, reason = "the tests have a beginning of their own"))]
+fn command() -> u8 {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Ps(args) => ps::ps(&args),
@@ -39,10 +44,10 @@ fn main() -> ExitCode {
             .map_err(|e| Fail::io("writing manual pages to", &directory, e)),
     };
     match done {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(fail) => {
             eprintln!("{fail}");
-            ExitCode::from(fail.code)
+            fail.code
         }
     }
 }

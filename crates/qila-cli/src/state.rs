@@ -1,6 +1,7 @@
 //! The state of each run: a directory under `$QILA_HOME/runs`, locked for as long as somebody looks after it.
 use crate::fail::Fail;
 use crate::home::Home;
+use crate::spare;
 use qila_types::{RunId, Tier};
 use qila_workspace::{RunError, RunLayer, remove_tree};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -57,6 +58,9 @@ impl RunDir {
                 .hint("free some space, or set QILA_HOME elsewhere")
         };
         let name = format!("runs/{id}");
+        if let Some(dir) = spare::take(home.dir(), &name) {
+            return Ok(RunDir { id, path, dir });
+        }
         mkdirat(home.dir(), name.as_str(), PRIVATE).map_err(fail)?;
         let dir = open_dir(home.dir(), &name).map_err(fail)?;
         flock(&dir, FlockOperation::NonBlockingLockExclusive).map_err(fail)?;
@@ -121,9 +125,15 @@ impl RunDir {
         }
     }
 
-    /// Writes what is known of the run, whole or not at all.
+    /// Writes what is known of the run, whole or not at all. A run that has ended has its layer written out first: overlayfs
+    /// was told not to.
     pub(crate) fn write_meta(&self, meta: &Meta) -> Result<(), Fail> {
         let fail = |e: std::io::Error| Fail::io("writing", &self.path.join("meta.json"), e);
+        if meta.ended.is_some() && exists(self.dir(), "layer") {
+            rustix::fs::syncfs(&self.dir).map_err(|e| {
+                Fail::io("writing the workspace layer out to", &self.path, e.into()).hint("free some space")
+            })?;
+        }
         let text = serde_json::to_vec(meta).map_err(|e| fail(e.into()))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd =
@@ -154,8 +164,16 @@ impl RunDir {
         serde_json::from_slice(&text).ok()
     }
 
-    /// Removes the run's directory with all that is in it.
+    /// Does what the last run left for later. Best while the sandbox builds itself.
+    pub(crate) fn tidy(&self) {
+        spare::tidy(self.dir());
+    }
+
+    /// Removes the run's directory with all that is in it, or keeps it, emptied, for the next run.
     pub(crate) fn remove(&self, home: &Home) -> Result<(), Fail> {
+        if spare::give(home.dir(), &format!("runs/{}", self.id), self.dir()) {
+            return Ok(());
+        }
         let fail = |e: &dyn std::fmt::Display| Fail::new(format!("removing {}: {e}", self.path.display()));
         let runs = open_dir(home.dir(), "runs").map_err(|e| fail(&e))?;
         remove_tree(runs, std::ffi::OsStr::new(self.id.as_str()))

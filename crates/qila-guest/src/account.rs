@@ -1,10 +1,9 @@
 //! Memory accounting for hosts where no cgroup can be had.
+use alloc::format;
+use core::mem::MaybeUninit;
 use qila_wire::Accounting;
-use rustix::fs::{CWD, Mode, OFlags, openat, statvfs};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, statvfs};
 use rustix::io::Errno;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 /// Largest number of processes looked at in one sample; with more, the sample fails.
 const MAX_PROCESSES: usize = 65_536;
@@ -16,17 +15,27 @@ const MAX_PROCESSES: usize = 65_536;
 pub(crate) fn sample(accounting: &Accounting) -> Result<u64, Errno> {
     let mut total = 0u64;
     for mount in &accounting.mounts {
-        let fs = statvfs(Path::new(OsStr::from_bytes(mount)))?;
+        let fs = statvfs(mount.as_slice())?;
         let used = fs.f_blocks.saturating_sub(fs.f_bfree).saturating_mul(fs.f_frsize);
         total = total.saturating_add(used);
     }
-    let entries = std::fs::read_dir("/proc").map_err(|e| errno(&e))?;
-    for (seen, entry) in entries.enumerate() {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = openat(CWD, c"/proc", flags, Mode::empty())?;
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(proc, &mut buffer);
+    let mut seen = 0usize;
+    while let Some(entry) = entries.next() {
+        seen += 1;
         if seen > MAX_PROCESSES {
             return Err(Errno::TOOBIG);
         }
-        let name = entry.map_err(|e| errno(&e))?.file_name();
-        let Some(pid) = name.to_str().and_then(|n| n.parse::<u32>().ok()) else {
+        let entry = entry?;
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .ok()
+            .and_then(|n| n.parse::<u32>().ok())
+        else {
             continue;
         };
         if pid != 1 {
@@ -34,10 +43,6 @@ pub(crate) fn sample(accounting: &Accounting) -> Result<u64, Errno> {
         }
     }
     Ok(total)
-}
-
-fn errno(error: &std::io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 /// Memory of one process in KiB: anonymous, shared without a file, and swapped out. Pages of files belong to the page
@@ -66,7 +71,7 @@ fn fields(status: &[u8]) -> Result<u64, Errno> {
             .iter()
             .find_map(|name| line.strip_prefix(*name));
         let Some(value) = value else { continue };
-        let text = std::str::from_utf8(value).map_err(|_| Errno::PROTO)?;
+        let text = core::str::from_utf8(value).map_err(|_| Errno::PROTO)?;
         let number = text
             .trim()
             .strip_suffix(" kB")

@@ -1,4 +1,6 @@
 //! Starting the agent: every restriction is put on between fork and exec, in the order that each needs.
+use alloc::ffi::CString;
+use alloc::vec::Vec;
 use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
 use qila_sys::landlock::{Ruleset, fs as right};
 use qila_sys::seccomp::Instruction;
@@ -8,7 +10,6 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, setrlimit};
-use std::ffi::CString;
 
 /// The agent's first process.
 #[derive(Debug)]

@@ -3,11 +3,16 @@
 //! Started inside the finished view with no capability left, descriptor 3 being the socket to the launcher and 0 to 2 the
 //! agent's pipes. When the launcher goes away, everything inside ends.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "std"), no_std, no_main)]
+
+extern crate alloc;
 
 mod account;
 mod agent;
 mod serve;
 
+use alloc::vec;
+use alloc::vec::Vec;
 use qila_sys::pass;
 use qila_wire::{MAX_PACKET, Report, Start, decode, encode};
 use rustix::fd::{AsFd, OwnedFd};
@@ -16,13 +21,14 @@ use rustix::io::Errno;
 /// Descriptor of the socket to the launcher.
 const CONTROL: u32 = 3;
 
-fn main() {
+qila_sys::program!(program);
+
+fn program() -> i32 {
     // Whatever goes wrong from here on, the launcher sees the socket close and treats it as the end of the run.
-    let code = match run() {
+    match run() {
         Ok(()) => 0,
         Err(_) => 70,
-    };
-    qila_sys::fork::exit_now(code);
+    }
 }
 
 fn run() -> Result<(), Errno> {
@@ -30,7 +36,6 @@ fn run() -> Result<(), Errno> {
     qila_sys::caps::die_with_parent()?;
     qila_sys::exec::cloexec_from(CONTROL)?;
     let control = qila_sys::exec::adopt(CONTROL)?;
-    report(&control, &Report::Ready, &[])?;
     let mut buffer = vec![0u8; MAX_PACKET];
     let (n, _) = pass::receive(&control, &mut buffer)?;
     let start: Start = decode(buffer.get(..n).unwrap_or(&[])).map_err(|_| Errno::PROTO)?;

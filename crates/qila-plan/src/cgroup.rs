@@ -10,7 +10,9 @@ pub struct CgroupPlan {
     pub directories: Vec<String>,
     /// Files to write, after the directories exist.
     pub writes: Vec<(String, String)>,
-    /// Files that a process id is written to in order to join.
+    /// Directory of the unified hierarchy in which the sandbox's first process is born.
+    pub born_in: Option<String>,
+    /// Files of v1 hierarchies to which that process writes `0` in order to join.
     pub join: Vec<String>,
     /// File that counts processes killed for memory (`oom_kill N` on a line of its own).
     pub oom: Option<String>,
@@ -32,7 +34,13 @@ impl CgroupPlan {
         let path = format!("{parent}/qila-{run}");
         if !self.directories.contains(&path) {
             self.directories.push(path.clone());
-            self.join.push(format!("{path}/cgroup.procs"));
+            // A process that moves itself alone waits for nobody. To move another, or a whole process, the kernel waits until
+            // every processor has passed a quiet state: milliseconds.
+            if v2 {
+                self.born_in = Some(path.clone());
+            } else {
+                self.join.push(format!("{path}/tasks"));
+            }
         }
         Some((path, v2))
     }

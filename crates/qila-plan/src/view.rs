@@ -10,8 +10,10 @@ use serde::Serialize;
 /// The file system that the agent sees.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct View {
-    /// Directory on the host under which the new root is put together.
+    /// Directory on the host over which the new root is put together, in the sandbox's own mount namespace.
     pub root: String,
+    /// Directory on the host that is made for the launch and stays empty; where something is sealed.
+    pub empty: Option<String>,
     /// Entries, parents before children.
     pub entries: Vec<ViewEntry>,
     /// Size of the memory-backed file system behind `/tmp`, `/dev/shm` and the home directory together.
@@ -277,7 +279,11 @@ pub(crate) fn build(
     // Parents before children, and what was named later over what was named earlier: a stable sort by depth.
     entries.sort_by_key(|e| (rank(e), depth(e.target())));
     Ok(View {
-        root: format!("{}/root", caller.run_dir),
+        root: caller.run_dir.clone(),
+        empty: entries
+            .iter()
+            .any(|e| matches!(e, ViewEntry::Host { sealed: true, .. }))
+            .then(|| format!("{}/empty", caller.run_dir)),
         entries,
         scratch,
         scratch_files: scratch.map_or(SCRATCH_FILES, |b| (b.0 / 1024).clamp(256, SCRATCH_FILES)),

@@ -2,9 +2,9 @@
 use crate::error::{LaunchError, step};
 use crate::undo::{Undo, Undos};
 use qila_plan::CgroupPlan;
+use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, mkdir, openat};
 use rustix::io::Errno;
-use rustix::process::Pid;
 
 /// Makes the directories and writes the values.
 pub(crate) fn make(plan: &CgroupPlan, undos: &mut Undos) -> Result<(), LaunchError> {
@@ -26,13 +26,32 @@ pub(crate) fn make(plan: &CgroupPlan, undos: &mut Undos) -> Result<(), LaunchErr
     Ok(())
 }
 
-/// Moves a process into the cgroups.
-pub(crate) fn join(plan: &CgroupPlan, pid: Pid) -> Result<(), LaunchError> {
-    for path in &plan.join {
-        step(
-            format!("joining {path}"),
-            write(path, &pid.as_raw_nonzero().to_string()),
-        )?;
+fn open(path: &str, flags: OFlags) -> Result<OwnedFd, LaunchError> {
+    step(
+        format!("opening {path}"),
+        openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty()),
+    )
+}
+
+/// The cgroup of the unified hierarchy in which the first process is to be born.
+pub(crate) fn birthplace(plan: &CgroupPlan) -> Result<Option<OwnedFd>, LaunchError> {
+    let path = plan.born_in.as_deref();
+    path.map(|p| open(p, OFlags::PATH | OFlags::DIRECTORY))
+        .transpose()
+}
+
+/// The doors of v1 cgroups, opened by the launcher, which may pass them.
+pub(crate) fn doors(plan: &CgroupPlan) -> Result<Vec<OwnedFd>, LaunchError> {
+    plan.join.iter().map(|p| open(p, OFlags::WRONLY)).collect()
+}
+
+/// Moves the calling process, which has one thread, through every door of a plan. One that is missing is an error.
+pub(crate) fn enter(plan: &CgroupPlan, doors: &[OwnedFd]) -> Result<(), Errno> {
+    if doors.len() != plan.join.len() {
+        return Err(Errno::BADF);
+    }
+    for door in doors {
+        rustix::io::write(door, b"0")?;
     }
     Ok(())
 }

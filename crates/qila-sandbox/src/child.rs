@@ -1,4 +1,5 @@
 //! The launcher's child: from a fork in new namespaces to the guest.
+use crate::cgroup;
 use crate::network;
 use crate::view::{Builder, Failed};
 use qila_plan::{Namespace, Plan};
@@ -35,23 +36,40 @@ fn build(plan: &Plan, control: &OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::S
     named("tying life to the launcher", caps::die_with_parent())?;
     rustix::process::umask(Mode::empty());
     identity(plan)?;
+    let own = plan
+        .namespaces()
+        .iter()
+        .fold(Namespaces::NONE, |all, n| all.with(own(*n)));
+    named("making namespaces", unshare(own))?;
     if let Some(listeners) = network::lock(plan.network()).map_err(|(s, e)| (s.to_owned(), e))? {
         let packet =
             encode(&Report::Locked).map_err(|_| ("handing listeners out".to_owned(), Errno::MSGSIZE))?;
         let fds = listeners.each_ref().map(|fd| fd.as_fd());
         named("handing listeners out", pass::send(control, &packet, &fds))?;
     }
+    // From here on the run's directory has to be whole.
+    let (ca, doors) = wait_for_go(control)?;
+    named("joining the cgroups", cgroup::enter(plan.cgroup(), &doors))?;
+    drop(doors);
     let (builder, sources) = Builder::new(plan.view())?;
-    let ca = wait_for_go(control)?;
     if plan.namespaces().contains(&Namespace::Cgroup) {
         named("entering a cgroup namespace", unshare(Namespaces::CGROUP))?;
     }
     if plan.namespaces().contains(&Namespace::Uts) {
         named("naming the host", rustix::system::sethostname(b"qila"))?;
     }
-    builder.build(sources, &ca)?;
-    builder.enter()?;
+    builder.build(sources, &ca)?.enter()?;
     become_program(control, guest, stdio)
+}
+
+/// What the child makes for itself, from the start on.
+fn own(namespace: Namespace) -> Namespaces {
+    match namespace {
+        Namespace::Net => Namespaces::NET,
+        Namespace::Ipc => Namespaces::IPC,
+        Namespace::Uts => Namespaces::UTS,
+        Namespace::User | Namespace::Mount | Namespace::Pid | Namespace::Cgroup => Namespaces::NONE,
+    }
 }
 
 /// One user, one group, the same inside and outside.
@@ -76,16 +94,16 @@ fn identity(plan: &Plan) -> Result<(), Failed> {
     )
 }
 
-/// The launcher says go when the process is in its cgroups; the packet holds the CA certificate.
-fn wait_for_go(control: &OwnedFd) -> Result<Vec<u8>, Failed> {
+/// The launcher says go when the gateway listens; the packet holds the CA certificate, and the doors of cgroups come with it.
+fn wait_for_go(control: &OwnedFd) -> Result<(Vec<u8>, Vec<OwnedFd>), Failed> {
     let mut buffer = vec![0u8; 16 * 1024];
-    let (n, _) = named("waiting for the launcher", pass::receive(control, &mut buffer))?;
+    let (n, doors) = named("waiting for the launcher", pass::receive(control, &mut buffer))?;
     if n == 0 {
         return Err(("waiting for the launcher".into(), Errno::PIPE));
     }
     buffer.truncate(n);
     buffer.remove(0);
-    Ok(buffer)
+    Ok((buffer, doors))
 }
 
 fn become_program(control: &OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::Stdio) -> Result<(), Failed> {

@@ -4,7 +4,7 @@ use crate::error::{LaunchError, step};
 use crate::undo::{Undo, Undos};
 use crate::{cgroup, child};
 use qila_plan::{Namespace, Plan};
-use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
+use qila_sys::fork::{Fork, Namespaces, exit_now, fork_into};
 use qila_sys::pass;
 use qila_wire::{MAX_PACKET, Order, Report, Size, Start, decode, encode};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,6 +18,9 @@ pub struct Sandbox {
     control: OwnedFd,
     pid: Pid,
     buffer: Vec<u8>,
+    alone: bool,
+    doors: Vec<OwnedFd>,
+    process: Option<Undo>,
     undos: Undos,
 }
 
@@ -37,11 +40,9 @@ fn flag(namespace: Namespace) -> Namespaces {
         Namespace::User => Namespaces::USER,
         Namespace::Mount => Namespaces::MOUNT,
         Namespace::Pid => Namespaces::PID,
-        Namespace::Net => Namespaces::NET,
-        Namespace::Ipc => Namespaces::IPC,
-        Namespace::Uts => Namespaces::UTS,
-        // Entered by the child itself once it is in its cgroups: the namespace's root is where it then stands.
-        Namespace::Cgroup => Namespaces::NONE,
+        // Made by the child itself: a network takes the kernel longer than all the rest, and the launcher has other work; and
+        // a cgroup namespace's root is where the child stands once it is in its cgroups.
+        Namespace::Net | Namespace::Ipc | Namespace::Uts | Namespace::Cgroup => Namespaces::NONE,
     }
 }
 
@@ -49,33 +50,49 @@ impl Sandbox {
     /// Makes the cgroups and the first process, which starts to build its network and its view by itself.
     pub fn spawn(plan: &Plan, guest: BorrowedFd<'_>, stdio: Stdio) -> Result<Sandbox, LaunchError> {
         let mut undos = Undos::default();
-        let root = &plan.view().root;
-        undos.push(Undo::Directory(root.into()));
-        step(
-            format!("making {root}"),
-            mkdir(root.as_str(), Mode::from_raw_mode(0o700)),
-        )?;
-        cgroup::make(plan.cgroup(), &mut undos)?;
+        if let Some(empty) = &plan.view().empty {
+            undos.push(Undo::Directory(empty.into()));
+            step(
+                format!("making {empty}"),
+                mkdir(empty.as_str(), Mode::from_raw_mode(0o700)),
+            )?;
+        }
+        let birthplace = match &plan.cgroup().born_in {
+            None => None,
+            Some(_) => {
+                cgroup::make(plan.cgroup(), &mut undos)?;
+                cgroup::birthplace(plan.cgroup())?
+            }
+        };
         let (ours, theirs) = step("making the control socket", pass::pair())?;
         let namespaces = plan
             .namespaces()
             .iter()
             .fold(Namespaces::NONE, |all, n| all.with(flag(*n)));
-        match step("making namespaces", fork(namespaces))? {
+        let born_in = birthplace.as_ref().map(|fd| fd.as_fd());
+        match step("making namespaces", fork_into(namespaces, born_in))? {
             Fork::Child => {
                 drop(ours);
                 child::become_guest(plan, theirs, guest, &stdio);
                 exit_now(70)
             }
             Fork::Parent { pid, pidfd } => {
-                undos.push(Undo::Process(pidfd));
-                cgroup::join(plan.cgroup(), pid)?;
-                Ok(Sandbox {
+                // Whatever fails from here on, the process goes before the cgroups that it is to be in.
+                let mut sandbox = Sandbox {
                     control: ours,
                     pid,
                     buffer: vec![0; 1024],
+                    alone: false,
+                    doors: Vec::new(),
+                    process: Some(Undo::Process(pidfd)),
                     undos,
-                })
+                };
+                if plan.cgroup().born_in.is_none() {
+                    // While the child makes its namespaces: it joins when it is let go on, before the agent's view exists.
+                    cgroup::make(plan.cgroup(), &mut sandbox.undos)?;
+                    sandbox.doors = cgroup::doors(plan.cgroup())?;
+                }
+                Ok(sandbox)
             }
         }
     }
@@ -105,22 +122,20 @@ impl Sandbox {
         }
     }
 
-    /// Lets the child go on to build its view. `ca` is the certificate for the agent's trust bundle, if there is one.
+    /// Lets the child go on to build its view: what the plan names on the host has to be there by now. `ca` is the certificate for the agent's trust bundle, if there is one. What
+    /// fails in it is told by [`Sandbox::start`].
     pub fn go(&mut self, ca: &[u8]) -> Result<(), LaunchError> {
         let packet = [b"\x01", ca].concat();
-        // A child that failed has closed its end, after saying why: that is worth more than the broken pipe.
-        match pass::send(&self.control, &packet, &[]) {
-            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
-            Err(errno) => {
-                return Err(LaunchError::Step {
-                    step: "speaking to the child".into(),
-                    errno,
-                });
-            }
-        }
-        match self.receive()? {
-            (Report::Ready, _) => Ok(()),
-            (other, _) => Err(unexpected(other)),
+        let doors = std::mem::take(&mut self.doors);
+        let doors: Vec<_> = doors.iter().map(|fd| fd.as_fd()).collect();
+        self.tell("speaking to the child", &packet, &doors)
+    }
+
+    /// A child that failed has closed its end, after saying why: that is worth more than the broken pipe.
+    fn tell(&self, what: &str, packet: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), LaunchError> {
+        match pass::send(&self.control, packet, fds) {
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => step(what, Err(errno)),
         }
     }
 
@@ -139,7 +154,8 @@ impl Sandbox {
             accounting: plan.accounting().clone(),
         };
         let packet = encode(&start).map_err(|_| LaunchError::Program(Errno::TOOBIG))?;
-        step("speaking to the guest", pass::send(&self.control, &packet, &[]))?;
+        // Said before the guest is there to hear it: it need not wait.
+        self.tell("speaking to the guest", &packet, &[])?;
         let mut controlling = None;
         loop {
             match self.receive()? {
@@ -166,7 +182,14 @@ impl Sandbox {
         }
         let packet = self.buffer.get(..n.min(MAX_PACKET)).unwrap_or(&[]);
         let report = decode(packet).map_err(|_| LaunchError::Vanished("it sent a malformed report"))?;
+        self.alone |= matches!(report, Report::Ended { .. });
         Ok((report, fds))
+    }
+
+    /// Whether the guest has said that every other process is gone: nothing changes in the layer any more, though the kernel
+    /// still takes the guest and its namespaces down.
+    pub fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// Gives the guest an order. A guest that is gone has nothing left to obey.
@@ -180,7 +203,20 @@ impl Sandbox {
 
     /// Ends everything and takes back what is left on the host. Answers what could not be taken back.
     pub fn end(mut self) -> Vec<(String, Errno)> {
+        self.take_back()
+    }
+
+    fn take_back(&mut self) -> Vec<(String, Errno)> {
+        if let Some(process) = self.process.take() {
+            self.undos.push(process);
+        }
         self.undos.run()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.take_back();
     }
 }
 

@@ -93,9 +93,13 @@ fn tree(runs: &[(u32, Action)], out: &mut Vec<Insn>) {
             let start = high.first().map_or(0, |(s, _)| *s);
             let mut left = Vec::new();
             tree(low, &mut left);
-            // An offset of one byte does not reach over half a tree: a plain jump does.
-            out.push(branch(JGE, start, 0, 1));
-            out.push(op(JUMP, u32::try_from(left.len()).unwrap_or(u32::MAX)));
+            // Where an offset of one byte does not reach over half a tree, a plain jump does.
+            if let Ok(over) = u8::try_from(left.len()) {
+                out.push(branch(JGE, start, over, 0));
+            } else {
+                out.push(branch(JGE, start, 0, 1));
+                out.push(op(JUMP, u32::try_from(left.len()).unwrap_or(u32::MAX)));
+            }
             out.extend(left);
             tree(high, out);
         }

@@ -1,4 +1,5 @@
 //! Giving up capabilities for good.
+use crate::raw::call;
 use crate::{Result, check};
 
 #[repr(C)]
@@ -22,17 +23,26 @@ const VERSION_3: u32 = 0x2008_0522;
 pub fn drop_all() -> Result<()> {
     for cap in 0..64u64 {
         // SAFETY: takes integers only.
-        let answer = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, cap, 0, 0, 0) };
+        let answer = unsafe { call!(libc::SYS_prctl, libc::PR_CAPBSET_DROP, cap, 0, 0, 0) };
         if answer < 0 {
             break; // past the last capability this kernel knows
         }
     }
     // SAFETY: takes integers only.
-    check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) }.into())?;
+    check(unsafe {
+        call!(
+            libc::SYS_prctl,
+            libc::PR_CAP_AMBIENT,
+            libc::PR_CAP_AMBIENT_CLEAR_ALL,
+            0,
+            0,
+            0
+        )
+    })?;
     // keep-caps locked off, no set-uid fixup (locked), uid 0 gains nothing on exec (locked), no ambient raise (locked)
     const SECUREBITS: libc::c_ulong = 0b1110_1111;
     // SAFETY: takes integers only.
-    check(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0) }.into())?;
+    check(unsafe { call!(libc::SYS_prctl, libc::PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0) })?;
     let header = Header {
         version: VERSION_3,
         pid: 0,
@@ -43,23 +53,23 @@ pub fn drop_all() -> Result<()> {
         inheritable: 0,
     }; 2];
     // SAFETY: version 3 takes a header and an array of two, both of which outlive the call.
-    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) }).map(drop)
+    check(unsafe { call!(libc::SYS_capset, &raw const header, none.as_ptr()) }).map(drop)
 }
 
 /// Refuses, for this process and all it starts, any gain of privilege by exec.
 pub fn no_new_privs() -> Result<()> {
     // SAFETY: takes integers only.
-    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into()).map(drop)
+    check(unsafe { call!(libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
 }
 
 /// Hides this process's memory, descriptors and environment from others of the same user.
 pub fn not_dumpable() -> Result<()> {
     // SAFETY: takes integers only.
-    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }.into()).map(drop)
+    check(unsafe { call!(libc::SYS_prctl, libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(drop)
 }
 
 /// Asks the kernel to kill this process when the one that made it ends.
 pub fn die_with_parent() -> Result<()> {
     // SAFETY: takes integers only.
-    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) }.into()).map(drop)
+    check(unsafe { call!(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) }).map(drop)
 }

@@ -1,27 +1,29 @@
 //! Becoming another program.
 use crate::Result;
+use crate::raw::call;
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::CStr;
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
-use std::ffi::{CStr, CString};
 
 fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
     list.iter()
         .map(|s| s.as_ptr())
-        .chain(std::iter::once(std::ptr::null()))
+        .chain(core::iter::once(core::ptr::null()))
         .collect()
 }
 
-fn last() -> Errno {
-    // SAFETY: errno is thread-local and was set by the call that just failed.
-    Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
+fn failure(answer: libc::c_long) -> Errno {
+    crate::check(answer).err().unwrap_or(Errno::IO)
 }
 
 /// Becomes the program behind a descriptor. Returns only on failure.
 pub fn exec_fd(program: BorrowedFd<'_>, argv: &[CString], env: &[CString]) -> Errno {
     let (argv, env) = (pointers(argv), pointers(env));
     // SAFETY: both arrays end in null and point at strings that live until the call returns.
-    unsafe {
-        libc::syscall(
+    failure(unsafe {
+        call!(
             libc::SYS_execveat,
             program.as_raw_fd(),
             c"".as_ptr(),
@@ -29,30 +31,27 @@ pub fn exec_fd(program: BorrowedFd<'_>, argv: &[CString], env: &[CString]) -> Er
             env.as_ptr(),
             libc::AT_EMPTY_PATH,
         )
-    };
-    last()
+    })
 }
 
 /// Becomes the program at a path. Returns only on failure.
 pub fn exec_path(program: &CStr, argv: &[CString], env: &[CString]) -> Errno {
     let (argv, env) = (pointers(argv), pointers(env));
     // SAFETY: both arrays end in null and point at strings that live until the call returns.
-    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
-    last()
+    failure(unsafe { call!(libc::SYS_execve, program.as_ptr(), argv.as_ptr(), env.as_ptr()) })
 }
 
 /// Closes every descriptor from `first` on.
 pub fn close_from(first: u32) -> Result<()> {
     // SAFETY: only descriptors are closed; callers use this right before exec or in a child that owns none of them.
-    crate::check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
+    crate::check(unsafe { call!(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
 }
 
 /// Marks every descriptor from `first` on close-on-exec.
 pub fn cloexec_from(first: u32) -> Result<()> {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
     // SAFETY: only flags of descriptors change.
-    crate::check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) })
-        .map(drop)
+    crate::check(unsafe { call!(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
 }
 
 /// Takes over a descriptor that this program was started with. Each may be taken once.
@@ -60,14 +59,14 @@ pub fn adopt(number: u32) -> Result<rustix::fd::OwnedFd> {
     use rustix::fd::FromRawFd;
     let raw = i32::try_from(number).map_err(|_| Errno::BADF)?;
     // SAFETY: fcntl only looks whether the descriptor is open.
-    crate::check(unsafe { libc::fcntl(raw, libc::F_GETFD) }.into())?;
+    crate::check(unsafe { call!(libc::SYS_fcntl, raw, libc::F_GETFD) })?;
     // SAFETY: it is open, was put there by whoever started this program, and nothing in it owns it yet.
     Ok(unsafe { rustix::fd::OwnedFd::from_raw_fd(raw) })
 }
 
 /// Puts a copy of a descriptor on a given number, open across exec. Whatever was there is closed: only for a process that
-/// is about to become another program.
+/// is about to become another program. Fails if it is there already.
 pub fn place(fd: BorrowedFd<'_>, number: i32) -> Result<()> {
     // SAFETY: the caller gives up whatever else is behind the number, as documented.
-    crate::check(unsafe { libc::dup2(fd.as_raw_fd(), number) }.into()).map(drop)
+    crate::check(unsafe { call!(libc::SYS_dup3, fd.as_raw_fd(), number, 0) }).map(drop)
 }

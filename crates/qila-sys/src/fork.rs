@@ -1,6 +1,7 @@
 //! New processes, in new namespaces, known by pidfd.
+use crate::raw::call;
 use crate::{Result, check};
-use rustix::fd::{FromRawFd, OwnedFd};
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::process::Pid;
 
 /// Which namespaces a child starts in.
@@ -49,18 +50,28 @@ pub enum Fork {
 ///
 /// Fails with `EDEADLK` if the process has more than one thread.
 pub fn fork(namespaces: Namespaces) -> Result<Fork> {
+    fork_into(namespaces, None)
+}
+
+/// Forks into new namespaces and, where one is given, into a cgroup of the unified hierarchy. Otherwise as [`fork`].
+pub fn fork_into(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     if !single_threaded() {
         return Err(rustix::io::Errno::DEADLK);
     }
     let mut pidfd: libc::c_int = -1;
     // SAFETY: an all-zero clone_args is valid: no stack means that the child goes on with a copy of this one.
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    let mut args: libc::clone_args = unsafe { core::mem::zeroed() };
     args.flags = namespaces.0 | libc::CLONE_PIDFD as u64;
     args.pidfd = (&raw mut pidfd) as u64;
     args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(|_| rustix::io::Errno::BADF)?;
+    }
     // SAFETY: behaves as fork(2): no shared memory, no new stack; the process is single-threaded, so that no lock
     // is held by a thread that the child lacks.
-    let answer = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    let answer = unsafe { call!(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
     let raw = check(answer)?;
     if raw == 0 {
         return Ok(Fork::Child);
@@ -74,6 +85,13 @@ pub fn fork(namespaces: Namespaces) -> Result<Fork> {
     Ok(Fork::Parent { pid, pidfd })
 }
 
+/// Without `std` there is nothing that could start a thread.
+#[cfg(not(feature = "std"))]
+fn single_threaded() -> bool {
+    true
+}
+
+#[cfg(feature = "std")]
 fn single_threaded() -> bool {
     // The link count of the task directory is the number of threads plus two, without listing it.
     rustix::fs::stat("/proc/self/task")
@@ -84,11 +102,13 @@ fn single_threaded() -> bool {
 /// Moves the calling process into new namespaces. For a new PID namespace it is the next child that is in it.
 pub fn unshare(namespaces: Namespaces) -> Result<()> {
     // SAFETY: takes an integer; files and memory stay shared as they were since only CLONE_NEW* flags can be in it.
-    check(unsafe { libc::syscall(libc::SYS_unshare, namespaces.0 as libc::c_long) }).map(drop)
+    check(unsafe { call!(libc::SYS_unshare, namespaces.0 as libc::c_long) }).map(drop)
 }
 
 /// Ends the process at once: no destructors, no exit handlers. For children that must not run their parent's.
 pub fn exit_now(code: i32) -> ! {
-    // SAFETY: never returns and touches no memory.
-    unsafe { libc::_exit(code) }
+    loop {
+        // SAFETY: ends the process and touches no memory.
+        unsafe { call!(libc::SYS_exit_group, code) };
+    }
 }

@@ -1,4 +1,5 @@
 //! Landlock rulesets.
+use crate::raw::call;
 use crate::{Result, check};
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -80,7 +81,7 @@ struct NetPort {
 /// The ABI that this kernel offers; zero where Landlock is absent or switched off.
 pub fn abi() -> u32 {
     // SAFETY: with the version flag no memory is read.
-    let answer = unsafe { libc::syscall(CREATE, std::ptr::null::<u8>(), 0usize, 1u32) };
+    let answer = unsafe { call!(CREATE, core::ptr::null::<u8>(), 0usize, 1u32) };
     u32::try_from(answer).unwrap_or(0)
 }
 
@@ -107,7 +108,7 @@ impl Ruleset {
             _ => 24,
         };
         // SAFETY: the struct has the kernel's layout, outlives the call, and `size` lies within it.
-        let fd = check(unsafe { libc::syscall(CREATE, &raw const attr, size, 0u32) })?;
+        let fd = check(unsafe { call!(CREATE, &raw const attr, size, 0u32) })?;
         let fd = i32::try_from(fd).map_err(|_| rustix::io::Errno::BADF)?;
         // SAFETY: a new descriptor that nothing else owns.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -121,7 +122,7 @@ impl Ruleset {
             parent: path.as_raw_fd(),
         };
         // SAFETY: the struct has the kernel's packed layout and outlives the call.
-        check(unsafe { libc::syscall(ADD_RULE, self.fd.as_raw_fd(), 1u32, &raw const rule, 0u32) }).map(drop)
+        check(unsafe { call!(ADD_RULE, self.fd.as_raw_fd(), 1u32, &raw const rule, 0u32) }).map(drop)
     }
 
     /// Allows connecting to a TCP port.
@@ -131,12 +132,12 @@ impl Ruleset {
             port: port.into(),
         };
         // SAFETY: the struct has the kernel's layout and outlives the call.
-        check(unsafe { libc::syscall(ADD_RULE, self.fd.as_raw_fd(), 2u32, &raw const rule, 0u32) }).map(drop)
+        check(unsafe { call!(ADD_RULE, self.fd.as_raw_fd(), 2u32, &raw const rule, 0u32) }).map(drop)
     }
 
     /// Puts the ruleset on the calling thread and all it starts. Needs no-new-privileges to be set.
     pub fn restrict_self(self) -> Result<()> {
         // SAFETY: takes a descriptor and flags only.
-        check(unsafe { libc::syscall(RESTRICT_SELF, self.fd.as_raw_fd(), 0u32) }).map(drop)
+        check(unsafe { call!(RESTRICT_SELF, self.fd.as_raw_fd(), 0u32) }).map(drop)
     }
 }

@@ -1,4 +1,5 @@
 //! The parts of the mount interface that rustix has not got.
+use crate::raw::call;
 use crate::{Result, check};
 use rustix::fd::{AsRawFd, BorrowedFd};
 
@@ -80,7 +81,7 @@ pub fn make_private(mount: BorrowedFd<'_>) -> Result<()> {
 fn set_attr(mount: BorrowedFd<'_>, attr: RawAttr, flags: libc::c_int) -> Result<()> {
     // SAFETY: the struct has the kernel's layout and outlives the call; its size is passed along.
     check(unsafe {
-        libc::syscall(
+        call!(
             libc::SYS_mount_setattr,
             mount.as_raw_fd(),
             c"".as_ptr(),

@@ -1,5 +1,7 @@
 //! Netlink messages: built here, sent and acknowledged here; no helper program.
 use crate::Result;
+use alloc::vec;
+use alloc::vec::Vec;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
@@ -131,7 +133,7 @@ fn next(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
 }
 
 fn open(protocol: u32) -> Result<OwnedFd> {
-    let protocol = rustix::net::Protocol::from_raw(match std::num::NonZeroU32::new(protocol) {
+    let protocol = rustix::net::Protocol::from_raw(match core::num::NonZeroU32::new(protocol) {
         Some(p) => p,
         None => {
             return socket_with(

@@ -1,6 +1,7 @@
 //! The locked network's nftables rules, in one transaction.
 use crate::Result;
 use crate::netlink::{Batch, NETFILTER, NLM_F_CREATE};
+use alloc::vec;
 
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;

@@ -1,12 +1,13 @@
 //! Messages with descriptors over a unix socket.
 use crate::Result;
+use alloc::vec::Vec;
+use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
-use std::mem::MaybeUninit;
 
 /// Most descriptors in one message.
 pub const MAX_FDS: usize = 8;

@@ -1,4 +1,5 @@
 //! Loading a seccomp filter.
+use crate::raw::call;
 use crate::{Result, check};
 
 /// One instruction of classic BPF, in the kernel's layout.
@@ -30,7 +31,7 @@ pub fn load(filter: &[Instruction]) -> Result<()> {
     };
     // SAFETY: the kernel copies `len` instructions from the slice, which outlives the call.
     check(unsafe {
-        libc::syscall(
+        call!(
             libc::SYS_seccomp,
             libc::SECCOMP_SET_MODE_FILTER,
             0,

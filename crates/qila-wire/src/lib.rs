@@ -3,7 +3,13 @@
 //! One message is one packet of a `SOCK_SEQPACKET` socket: a version byte, then the message in postcard form. Neither end
 //! trusts the other: a packet over [`MAX_PACKET`], of another version, or with bytes left over is an error that ends the run.
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_std)]
 
+extern crate alloc;
+
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

@@ -13,7 +13,7 @@ use crate::{guest, load};
 use plan::Wish;
 use qila_plan::Plan;
 use qila_policy::model::WorkspaceMode;
-use qila_sandbox::{LaunchError, Stdio};
+use qila_sandbox::{LaunchError, Sandbox, Stdio};
 use qila_types::RunId;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -75,10 +75,9 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
         ended: None,
         cgroups: plan.cgroup().directories.clone(),
     };
-    let prepared = dir
+    let ended = dir
         .write_meta(&meta)
-        .and_then(|()| if layered { prepare_layer(&dir) } else { Ok(()) });
-    let ended = prepared.and_then(|()| execute(&home, &plan, terminal));
+        .and_then(|()| execute(&home, &dir, layered, &plan, terminal));
     finish(&home, &dir, meta, ended, args, &plan)
 }
 
@@ -145,7 +144,13 @@ fn workspace(args: &Run, mode: WorkspaceMode, home: &Home) -> Result<Option<Path
     Ok(Some(path))
 }
 
-fn execute(home: &Home, plan: &Plan, terminal: Option<qila_wire::Size>) -> Result<Ending, Fail> {
+fn execute(
+    home: &Home,
+    dir: &RunDir,
+    layered: bool,
+    plan: &Plan,
+    terminal: Option<qila_wire::Size>,
+) -> Result<Live, Fail> {
     let guest = guest::open(home).map_err(|e| Fail::io("preparing the guest in", home.path(), e.into()))?;
     let backend = qila_backends::backend(*plan.tier()).ok_or_else(|| Fail::new("no such backend"))?;
     // Before the pipes: a copy of their ends in the janitor would keep them open.
@@ -155,7 +160,14 @@ fn execute(home: &Home, plan: &Plan, terminal: Option<qila_wire::Size>) -> Resul
     let mut sandbox = backend
         .launch(plan, guest.as_fd(), pipes.theirs)
         .map_err(failed)?;
-    let started = sandbox.go(b"").and_then(|()| sandbox.start(plan, terminal));
+    // While the child makes its namespaces and its network.
+    if layered {
+        prepare_layer(dir)?;
+    }
+    sandbox.go(b"").map_err(failed)?;
+    // While the child builds its view.
+    dir.tidy();
+    let started = sandbox.start(plan, terminal);
     let controlling = started.map_err(failed)?;
     let ending = supervise::supervise(
         &mut sandbox,
@@ -165,19 +177,46 @@ fn execute(home: &Home, plan: &Plan, terminal: Option<qila_wire::Size>) -> Resul
             controlling,
         },
     )?;
-    let left = sandbox.end();
-    if let Some((what, errno)) = left.first() {
-        // The janitor is not sent home: it tries again when this process is gone.
-        return Err(Fail::new(format!(
-            "the run ended, but {what} could not be taken back: {errno}"
-        )));
+    Ok(Live {
+        ending,
+        sandbox,
+        janitor,
+    })
+}
+
+/// A sandbox whose agent has ended.
+struct Live {
+    ending: Ending,
+    sandbox: Sandbox,
+    janitor: Option<janitor::Janitor>,
+}
+
+impl Live {
+    /// Takes back what is left of it.
+    fn end(self) -> Result<Ending, Fail> {
+        let left = self.sandbox.end();
+        if let Some((what, errno)) = left.first() {
+            // The janitor is not sent home: it tries again when this process is gone.
+            return Err(Fail::new(format!(
+                "the run ended, but {what} could not be taken back: {errno}"
+            )));
+        }
+        if let Some(janitor) = self.janitor {
+            janitor
+                .dismiss()
+                .map_err(|e| Fail::new(format!("the run ended, but its janitor could not be told: {e}")))?;
+        }
+        Ok(self.ending)
     }
-    if let Some(janitor) = janitor {
-        janitor
-            .dismiss()
-            .map_err(|e| Fail::new(format!("the run ended, but its janitor could not be told: {e}")))?;
+}
+
+/// Removes the directory of a run that changed nothing: it leaves nothing. Answers whether it is kept.
+fn clear(home: &Home, dir: &RunDir) -> Result<bool, Fail> {
+    let kept = dir.holds_changes();
+    if !kept {
+        dir.remove(home)?;
     }
-    Ok(ending)
+    Ok(kept)
 }
 
 fn failed(error: LaunchError) -> Fail {
@@ -214,15 +253,18 @@ fn finish(
     home: &Home,
     dir: &RunDir,
     mut meta: Meta,
-    ended: Result<Ending, Fail>,
+    live: Result<Live, Fail>,
     args: &Run,
     plan: &Plan,
 ) -> Result<u8, Fail> {
-    // A run that changed nothing leaves nothing.
-    let kept = dir.holds_changes();
-    if !kept {
-        dir.remove(home)?;
-    }
+    let (kept, ended) = match live {
+        // While the kernel takes the namespaces down.
+        Ok(live) if live.sandbox.is_alone() => (clear(home, dir)?, live.end()),
+        other => {
+            let ended = other.and_then(Live::end);
+            (clear(home, dir)?, ended)
+        }
+    };
     let ending = match ended {
         Ok(ending) => ending,
         Err(fail) => {

@@ -5,6 +5,8 @@ use rustix::io::Errno;
 
 /// Bytes kept of what one side has sent and the other has not taken.
 const CAPACITY: usize = 64 * 1024;
+/// Bytes asked for at first: most runs say little, and memory that is not touched costs nothing.
+const FIRST: usize = 4096;
 /// A pipe that is ready takes this much without blocking (`PIPE_BUF`).
 const ATOMIC: usize = 4096;
 
@@ -15,6 +17,7 @@ pub(crate) struct Relay {
     to: Option<OwnedFd>,
     buffer: Vec<u8>,
     sent: usize,
+    ask: usize,
     /// Bytes taken in so far.
     pub total: u64,
     limit: Option<u64>,
@@ -37,6 +40,7 @@ impl Relay {
             to: Some(to),
             buffer: Vec::new(),
             sent: 0,
+            ask: FIRST,
             total: 0,
             limit: None,
         }
@@ -75,13 +79,16 @@ impl Relay {
     /// Reads, and passes on at once what can be.
     fn take(&mut self) -> Moved {
         let Some(from) = &self.from else { return Moved::On };
-        self.buffer.resize(CAPACITY, 0);
+        self.buffer.resize(self.ask, 0);
         self.sent = 0;
         let got = rustix::io::read(from, self.buffer.as_mut_slice());
         self.buffer.truncate(got.as_ref().map_or(0, |n| *n));
         match got {
             Ok(0) | Err(Errno::IO) => self.close(),
             Ok(n) => {
+                if n == self.ask {
+                    self.ask = CAPACITY;
+                }
                 let before = self.total;
                 self.total = self.total.saturating_add(u64::try_from(n).unwrap_or(u64::MAX));
                 if let Some(limit) = self.limit {
