@@ -70,3 +70,20 @@ pub fn place(fd: BorrowedFd<'_>, number: i32) -> Result<()> {
     // SAFETY: the caller gives up whatever else is behind the number, as documented.
     crate::check(unsafe { call!(libc::SYS_dup3, fd.as_raw_fd(), number, 0) }).map(drop)
 }
+
+/// Closes every descriptor from 3 on but one. For a child that goes on without exec and must not hold its parent's.
+pub fn close_all_but(keep: BorrowedFd<'_>) -> Result<()> {
+    let keep = u32::try_from(keep.as_raw_fd()).map_err(|_| Errno::BADF)?;
+    let close = |from: u32, to: u32| {
+        if from > to {
+            return Ok(());
+        }
+        // SAFETY: takes integers only; whoever owns a descriptor in the range is the parent's copy and never used here.
+        crate::check(unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) }).map(drop)
+    };
+    if keep < 3 {
+        return close(3, u32::MAX);
+    }
+    close(3, keep - 1)?;
+    close(keep + 1, u32::MAX)
+}

@@ -1,0 +1,93 @@
+//! What a gateway is started with.
+use qila_policy::Permit;
+use qila_policy::model::HostName;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// What a gateway is started with.
+#[derive(Debug)]
+pub struct Config {
+    /// What is allowed. Every credential in it has a [`Placeholder`].
+    pub permit: Permit,
+    /// What the agent holds instead of each credential, in the order of the policy's credentials.
+    pub placeholders: Vec<Placeholder>,
+    /// The operator's own word on where names are.
+    pub upstreams: Vec<Upstream>,
+    /// Files of further CA certificates (PEM) that upstreams are verified against, beside the host's.
+    pub upstream_ca: Vec<PathBuf>,
+    /// Home directory of the caller, to find files of credentials.
+    pub home: Option<String>,
+    /// Workspace on the host, likewise.
+    pub workspace: Option<String>,
+}
+
+/// What the agent holds instead of a credential: worth nothing anywhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placeholder {
+    /// Name of the credential in the policy.
+    pub credential: String,
+    /// Its text: letters and digits, with at least 128 random bits, made for this run only.
+    pub text: String,
+}
+
+impl Placeholder {
+    /// Makes one from random bytes.
+    pub fn new(credential: &str, random: [u8; 20]) -> Placeholder {
+        let hex: String = random.iter().map(|b| format!("{b:02x}")).collect();
+        Placeholder {
+            credential: credential.to_owned(),
+            text: format!("qila0placeholder0{hex}"),
+        }
+    }
+}
+
+/// The operator's own word on where a name is reached. It beats resolution, and the refusal of private addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Host name as the agent uses it.
+    pub name: HostName,
+    /// Port as the agent uses it; none means any.
+    pub port: Option<u16>,
+    /// Where to dial.
+    pub address: SocketAddr,
+}
+
+/// Why a text is not an [`Upstream`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not NAME[:PORT]=ADDRESS:PORT, such as `api.example.org:443=127.0.0.1:8443`")]
+pub struct UpstreamError(String);
+
+impl FromStr for Upstream {
+    type Err = UpstreamError;
+    fn from_str(text: &str) -> Result<Upstream, UpstreamError> {
+        let wrong = || UpstreamError(text.chars().take(80).collect());
+        let (left, right) = text.split_once('=').ok_or_else(wrong)?;
+        let (name, port) = match left.split_once(':') {
+            Some((name, port)) => (name, Some(port.parse().map_err(|_| wrong())?)),
+            None => (left, None),
+        };
+        Ok(Upstream {
+            name: HostName::parse(name).ok_or_else(wrong)?,
+            port,
+            address: right.parse().map_err(|_| wrong())?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams_are_read_strictly() {
+        let read: Upstream = "API.example.org:443=127.0.0.1:8443".parse().unwrap();
+        assert_eq!(
+            (read.name.as_str(), read.port, read.address.port()),
+            ("api.example.org", Some(443), 8443)
+        );
+        for bad in ["", "a=b", "a:x=127.0.0.1:1", "127.0.0.1=127.0.0.1:1", "a=127.0.0.1", "a:70000=1.2.3.4:5"] {
+            assert!(bad.parse::<Upstream>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,425 @@
+//! One redirected connection: where was it going, what does it speak, may it.
+use crate::gate::{Gate, denied};
+use crate::http::{self, Session};
+use crate::names::is_synthetic;
+use crate::prefixed::Prefixed;
+use crate::{proxy, relay};
+use qila_authorizer::{Access as Ask, Host, Verdict};
+use qila_inspect::hello::{Hello, MAX_HELLO, client_hello};
+use qila_policy::model::HostName;
+use qila_types::{Access, Decision};
+use rustix::net::sockopt;
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::LazyConfigAcceptor;
+
+/// Longest time that an agent may take to say the first words that a decision needs.
+const FIRST_WORDS: Duration = Duration::from_secs(10);
+/// Time after which a connection on which the agent says nothing is taken for a protocol in which the server speaks first.
+const SERVER_FIRST: Duration = Duration::from_millis(300);
+/// Longest first line of a cleartext request.
+const MAX_LINE: usize = 16 * 1024;
+
+/// Where a connection goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// A name, as the agent looked it up or wrote it.
+    Name(HostName),
+    /// An address.
+    Address(IpAddr),
+}
+
+impl Destination {
+    /// As the authorizer takes it.
+    pub(crate) fn as_host(&self) -> Host<'_> {
+        match self {
+            Destination::Name(name) => Host::Name(name),
+            Destination::Address(ip) => Host::Address(*ip),
+        }
+    }
+
+    /// From a host part of a URL, in whatever spelling.
+    pub(crate) fn parse(text: &str) -> Option<Destination> {
+        let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+        match bare.parse() {
+            Ok(ip) => Some(Destination::Address(ip)),
+            Err(_) => HostName::parse(text).map(Destination::Name),
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Name(name) => write!(f, "{name}"),
+            Destination::Address(ip) => write!(f, "{ip}"),
+        }
+    }
+}
+
+/// What the first bytes are.
+#[derive(Debug, PartialEq, Eq)]
+enum Speaks {
+    Tls,
+    Http,
+    Other,
+    Nothing,
+}
+
+/// Serves one connection to its end. Errors are those of sockets; decisions are recorded where they are made.
+pub(crate) async fn serve(gate: Rc<Gate>, stream: TcpStream) -> std::io::Result<()> {
+    let _ = stream.set_nodelay(true);
+    let to = sockopt::ip_original_dst(&stream);
+    let here = stream.local_addr()?;
+    let (ip, port) = match to {
+        Ok(to) => (*to.ip(), to.port()),
+        // Never redirected: the agent connected to the gateway itself.
+        Err(_) => return proxy::serve(gate, stream).await,
+    };
+    if ip.is_loopback() && port == here.port() {
+        return proxy::serve(gate, stream).await;
+    }
+    let destination = if is_synthetic(ip) {
+        let name = gate.names.borrow().name(ip).cloned();
+        match name {
+            Some(name) => Destination::Name(name),
+            None => {
+                let access = connect(&Destination::Address(ip.into()), port);
+                let decision = denied(access, "this address stands for no name that was looked up");
+                let _ = gate.recorder.noted(decision).await;
+                reset(&stream);
+                return Ok(());
+            }
+        }
+    } else {
+        Destination::Address(ip.into())
+    };
+    route(gate, Vec::new(), stream, destination, port).await
+}
+
+/// Ends a connection as if nobody had listened.
+pub(crate) fn reset(stream: &TcpStream) {
+    let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+}
+
+fn connect(to: &Destination, port: u16) -> Access {
+    Access::Connect {
+        host: to.to_string(),
+        port,
+    }
+}
+
+/// Records a denial and ends the connection.
+async fn refuse(gate: &Gate, stream: &TcpStream, decision: Decision) {
+    let _ = gate.recorder.noted(decision).await;
+    reset(stream);
+}
+
+/// Takes a connection with a known destination to its end. `first` holds what was read of it already.
+pub(crate) async fn route(
+    gate: Rc<Gate>,
+    mut first: Vec<u8>,
+    stream: TcpStream,
+    to: Destination,
+    port: u16,
+) -> std::io::Result<()> {
+    let verdict = gate.authorizer.decide(&Ask::Connect {
+        host: to.as_host(),
+        port,
+    });
+    let access = connect(&to, port);
+    if !verdict.allowed {
+        let decision = gate.decision(access, &verdict);
+        refuse(&gate, &stream, decision).await;
+        return Ok(());
+    }
+    if gate.rates.connections.as_ref().is_some_and(|b| !b.try_take()) {
+        let reason = "more connections than `network.rates.connections` allows";
+        refuse(&gate, &stream, denied(access, reason)).await;
+        return Ok(());
+    }
+    match (listen(&stream, &mut first, verdict.intercept).await?, verdict.intercept) {
+        (Speaks::Http, _) => {
+            let session = Session::fixed(to, port, false);
+            http::serve(gate, Prefixed::new(first, stream), session).await;
+        }
+        (Speaks::Tls, true) => return terminate(gate, Prefixed::new(first, stream), to, port).await,
+        (Speaks::Nothing | Speaks::Other, true) => {
+            let reason = "this rule names methods, paths or a credential: only HTTP is passed, in TLS or in clear";
+            refuse(&gate, &stream, denied(access, reason)).await;
+        }
+        (spoken, false) => return pass(gate, first, stream, to, port, &verdict, spoken).await,
+    }
+    Ok(())
+}
+
+/// Reads until it is known what is spoken.
+async fn listen(stream: &TcpStream, first: &mut Vec<u8>, patient: bool) -> std::io::Result<Speaks> {
+    let patience = sleep(if patient { FIRST_WORDS } else { SERVER_FIRST });
+    tokio::pin!(patience);
+    let deadline = sleep(FIRST_WORDS);
+    tokio::pin!(deadline);
+    loop {
+        match spoken(first) {
+            Some(Speaks::Nothing) | None => {}
+            Some(known) => return Ok(known),
+        }
+        tokio::select! {
+            got = more(stream, first) => match got? {
+                0 if first.is_empty() => return Ok(Speaks::Nothing),
+                0 => return Ok(Speaks::Other),
+                _ => {}
+            },
+            () = &mut patience, if first.is_empty() => return Ok(Speaks::Nothing),
+            () = &mut deadline => return Ok(Speaks::Other),
+        }
+    }
+}
+
+async fn more(stream: &TcpStream, first: &mut Vec<u8>) -> std::io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        let mut buffer = [0u8; 4096];
+        match stream.try_read(&mut buffer) {
+            Ok(n) => {
+                first.extend(buffer.get(..n).unwrap_or(&[]));
+                return Ok(n);
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// What is spoken, as soon as it can be known.
+fn spoken(first: &[u8]) -> Option<Speaks> {
+    let start = first.iter().position(|b| !matches!(b, b'\r' | b'\n' | b' ' | b'\t'));
+    let Some(start) = start else {
+        return if first.len() > 64 { Some(Speaks::Other) } else { None };
+    };
+    let text = first.get(start..).unwrap_or(&[]);
+    match text.first() {
+        Some(0x16) if start == 0 => return Some(Speaks::Tls),
+        Some(b) if b.is_ascii_graphic() => {}
+        _ => return Some(Speaks::Other),
+    }
+    let end = text.iter().position(|b| *b == b'\n');
+    let Some(line) = end.and_then(|e| text.get(..e)) else {
+        // A line that may still become a request's first, or never will.
+        let binary = text.iter().any(|b| !(b.is_ascii_graphic() || matches!(b, b' ' | b'\t' | b'\r')));
+        return (binary || text.len() > MAX_LINE).then_some(Speaks::Other);
+    };
+    let line = String::from_utf8_lossy(line).to_ascii_uppercase();
+    let request = line.split_ascii_whitespace().next_back().is_some_and(|w| w.starts_with("HTTP/"));
+    Some(if request { Speaks::Http } else { Speaks::Other })
+}
+
+/// Ends TLS here, and serves what is inside.
+async fn terminate(gate: Rc<Gate>, stream: Prefixed, to: Destination, port: u16) -> std::io::Result<()> {
+    let access = || connect(&to, port);
+    let (Some(authority), Destination::Name(name)) = (&gate.authority, &to) else {
+        let _ = gate.recorder.noted(denied(access(), "an address cannot be intercepted")).await;
+        return Ok(());
+    };
+    let accepted = timeout(FIRST_WORDS, LazyConfigAcceptor::new(Default::default(), stream)).await?;
+    let start = match accepted {
+        Ok(start) => start,
+        Err(e) => {
+            let _ = gate.recorder.noted(denied(access(), format!("no TLS greeting: {e}"))).await;
+            return Ok(());
+        }
+    };
+    let sni = start.client_hello().server_name().map(str::to_owned);
+    if let Some(sni) = &sni
+        && HostName::parse(sni).as_ref() != Some(name)
+    {
+        let shown: String = sni.chars().take(255).collect();
+        let reason = format!("TLS asks for `{shown}` on a connection to {name}");
+        let _ = gate.recorder.noted(denied(access(), reason)).await;
+        return Ok(());
+    }
+    let config = match authority.serve(name) {
+        Ok(config) => config,
+        Err(e) => {
+            let _ = gate.recorder.noted(denied(access(), e.to_string())).await;
+            return Ok(());
+        }
+    };
+    match timeout(FIRST_WORDS, start.into_stream(config)).await? {
+        Ok(stream) => http::serve(gate.clone(), stream, Session::fixed(to.clone(), port, true)).await,
+        Err(e) => {
+            let reason = format!(
+                "TLS with the agent failed ({e}): it speaks no HTTP/1.1, or trusts only certificates of its own; \
+                 a rule without methods, paths and credential passes TLS through untouched"
+            );
+            let _ = gate.recorder.noted(denied(access(), reason)).await;
+        }
+    }
+    Ok(())
+}
+
+/// Passes bytes through: recorded, then dialled, then relayed.
+async fn pass(
+    gate: Rc<Gate>,
+    mut first: Vec<u8>,
+    stream: TcpStream,
+    to: Destination,
+    port: u16,
+    verdict: &Verdict,
+    spoken: Speaks,
+) -> std::io::Result<()> {
+    let access = connect(&to, port);
+    if spoken == Speaks::Tls
+        && let Err(reason) = agree(&stream, &mut first, &to).await?
+    {
+        refuse(&gate, &stream, denied(access, reason)).await;
+        return Ok(());
+    }
+    if !gate.rates.of_rule(verdict.rule) {
+        let reason = "more connections than the rule's `rate` allows";
+        refuse(&gate, &stream, denied(access, reason)).await;
+        return Ok(());
+    }
+    let decision = gate.decision(access.clone(), verdict);
+    if gate.recorder.decided(decision).await.is_err() {
+        reset(&stream);
+        return Ok(());
+    }
+    let mut upstream = match gate.dialler.dial(&to, port).await {
+        Ok(upstream) => upstream,
+        Err(e) => {
+            refuse(&gate, &stream, denied(access, e.to_string())).await;
+            return Ok(());
+        }
+    };
+    let mut stream = stream;
+    if spoken == Speaks::Nothing && !server_first(&gate, &mut stream, &mut upstream, &mut first, &to, port).await? {
+        return Ok(());
+    }
+    crate::rate::take(gate.rates.upload.as_ref(), first.len()).await;
+    upstream.write_all(&first).await?;
+    relay::relay(
+        &stream,
+        &upstream,
+        gate.rates.upload.as_ref(),
+        gate.rates.download.as_ref(),
+    )
+    .await
+}
+
+/// Whether the TLS greeting names the host that the connection goes to.
+async fn agree(
+    stream: &TcpStream,
+    first: &mut Vec<u8>,
+    to: &Destination,
+) -> std::io::Result<Result<(), String>> {
+    let Destination::Name(name) = to else { return Ok(Ok(())) };
+    let deadline = sleep(FIRST_WORDS);
+    tokio::pin!(deadline);
+    loop {
+        match client_hello(first) {
+            Hello::Complete(hello) if hello.ech => {
+                return Ok(Err("TLS hides the host's name (ECH); a rule that intercepts can be used with it".into()));
+            }
+            Hello::Complete(hello) => {
+                return Ok(match hello.sni {
+                    Some(sni) if sni != *name => Err(format!("TLS asks for `{sni}` on a connection to {name}")),
+                    _ => Ok(()),
+                });
+            }
+            Hello::Malformed(what) => return Ok(Err(format!("a malformed TLS greeting: {what}"))),
+            Hello::NotTls => return Ok(Err("a malformed TLS greeting".into())),
+            Hello::Incomplete if first.len() >= MAX_HELLO => {
+                return Ok(Err("the TLS greeting is too long".into()));
+            }
+            Hello::Incomplete => {}
+        }
+        tokio::select! {
+            got = more(stream, first) => if got? == 0 {
+                return Ok(Err("the connection ended within the TLS greeting".into()));
+            },
+            () = &mut deadline => return Ok(Err("the TLS greeting did not come to its end".into())),
+        }
+    }
+}
+
+/// Passes what the server says until the agent speaks, and then looks at that. False: the connection was ended.
+async fn server_first(
+    gate: &Gate,
+    stream: &mut TcpStream,
+    upstream: &mut TcpStream,
+    first: &mut Vec<u8>,
+    to: &Destination,
+    port: u16,
+) -> std::io::Result<bool> {
+    let mut greeting = Vec::new();
+    loop {
+        tokio::select! {
+            got = more(stream, first) => {
+                if got? == 0 {
+                    return Ok(true); // the relay passes the end on
+                }
+                break;
+            }
+            got = more(upstream, &mut greeting) => {
+                if got? == 0 {
+                    return Ok(true);
+                }
+                crate::rate::take(gate.rates.download.as_ref(), greeting.len()).await;
+                stream.write_all(&greeting).await?;
+                greeting.clear();
+            }
+        }
+    }
+    // One that waited before it spoke is judged like one that did not.
+    let spoken = listen(stream, first, true).await?;
+    let wrong = match spoken {
+        Speaks::Tls => agree(stream, first, to).await?.err(),
+        Speaks::Http => Some("an HTTP request after a long silence: its host cannot be checked any more".to_owned()),
+        Speaks::Other | Speaks::Nothing => None,
+    };
+    if let Some(reason) = wrong {
+        refuse(gate, stream, denied(connect(to, port), reason)).await;
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_tell_what_is_spoken() {
+        for (bytes, expected) in [
+            (&b"\x16\x03\x01"[..], Some(Speaks::Tls)),
+            (b"GET / HTTP/1.1\r\n", Some(Speaks::Http)),
+            (b"\r\n\n get / http/1.0\n", Some(Speaks::Http)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM", Some(Speaks::Http)),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", Some(Speaks::Other)),
+            (b"EHLO me\r\n", Some(Speaks::Other)),
+            (b"GET /", None),
+            (b"", None),
+            (b"\x00\x00", Some(Speaks::Other)),
+            (b"GET \x80", Some(Speaks::Other)),
+        ] {
+            assert_eq!(spoken(bytes), expected, "{bytes:?}");
+        }
+        assert_eq!(spoken(&vec![b'A'; MAX_LINE + 1]), Some(Speaks::Other));
+    }
+
+    #[test]
+    fn addresses_in_disguise_are_no_names() {
+        assert_eq!(Destination::parse("2130706433"), None);
+        assert_eq!(Destination::parse("0x7f.1"), None);
+        assert_eq!(
+            Destination::parse("[::1]"),
+            Some(Destination::Address("::1".parse().unwrap()))
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! What an agent is told instead of an answer: a status, and why in JSON.
+use super::body::OutBody;
+use crate::connection::Destination;
+use crate::gate::denied;
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode, header};
+use qila_authorizer::Verdict;
+use qila_types::{Access, Decision};
+use std::time::Duration;
+
+/// A request that is not sent on.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    kind: &'static str,
+    message: String,
+    /// What would have to stand in the policy.
+    ask: Option<serde_json::Value>,
+    retry: Option<u64>,
+}
+
+impl Refusal {
+    /// A refusal that is not the policy's.
+    pub(crate) fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal {
+            status,
+            kind,
+            message: message.into(),
+            ask: None,
+            retry: None,
+        }
+    }
+
+    /// The head of the request is not what it should be.
+    pub(crate) fn malformed(message: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::BAD_REQUEST, "qila_malformed", message)
+    }
+
+    /// No rule allows it.
+    pub(crate) fn by_policy(verdict: &Verdict, to: &Destination, port: u16, parts: &Parts) -> Refusal {
+        let mut refusal = Refusal::new(StatusCode::FORBIDDEN, "qila_denied", verdict.reason.clone());
+        refusal.ask = Some(serde_json::json!({"network.allow": [{
+            "host": to.to_string(), "port": port, "methods": [parts.method.as_str()], "paths": [parts.uri.path()]}]}));
+        refusal
+    }
+
+    /// A rate of the policy is reached.
+    pub(crate) fn too_many(what: &str, wait: Duration) -> Refusal {
+        let message = format!("more requests than {what} allows");
+        let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "qila_rate", message);
+        refusal.retry = Some(wait.as_secs().saturating_add(1));
+        refusal
+    }
+
+    /// A placeholder went where it has no business.
+    pub(crate) fn violation(what: &str) -> Refusal {
+        let message = format!("violation: {what}; a credential is placed only where the policy names it");
+        Refusal::new(StatusCode::FORBIDDEN, "qila_violation", message)
+    }
+
+    /// The log does not answer.
+    pub(crate) fn unrecorded() -> Refusal {
+        let message = "the evidence log does not answer, and nothing happens unrecorded";
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "qila_unrecorded", message)
+    }
+
+    /// The upstream did not answer as it should.
+    pub(crate) fn upstream(what: &impl std::fmt::Display) -> Refusal {
+        Refusal::new(StatusCode::BAD_GATEWAY, "qila_upstream", what.to_string())
+    }
+
+    /// As the log keeps it.
+    pub(crate) fn decision(&self, access: Access) -> Decision {
+        denied(access, self.message.clone())
+    }
+
+    /// As the agent gets it. The connection ends: what is left of the request is not read.
+    pub(crate) fn response(self) -> Response<OutBody> {
+        let mut error = serde_json::json!({"type": self.kind, "message": self.message});
+        if let (Some(ask), Some(object)) = (self.ask, error.as_object_mut()) {
+            object.insert("ask_for".into(), ask);
+        }
+        let body = serde_json::json!({"error": error}).to_string();
+        let mut response = Response::new(OutBody::text(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if let Some(seconds) = self.retry {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

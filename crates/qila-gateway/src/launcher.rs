@@ -1,0 +1,138 @@
+//! The launcher's end of a gateway.
+use crate::config::Config;
+use crate::link::{Down, MAX_PACKET, Up, decode, encode};
+use crate::serve;
+use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
+use qila_sys::pass;
+use qila_types::EventKind;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+
+/// Most events taken at once.
+const BATCH: usize = 256;
+
+/// A gateway process. Dropping it ends the process.
+#[derive(Debug)]
+pub struct Gateway {
+    link: OwnedFd,
+    pidfd: OwnedFd,
+    buffer: Vec<u8>,
+    ended: bool,
+}
+
+/// What has happened since the last look.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Events, in order.
+    pub events: Vec<EventKind>,
+    /// If some of them are waited for: the number to confirm with [`Gateway::written`] once all of them are durable.
+    pub confirm: Option<u64>,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct NotReady {
+    /// What failed.
+    pub what: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl Gateway {
+    /// Forks the process, which begins at once to read credentials and to make its keys. To be called before any
+    /// descriptor exists that the gateway must not keep open, and while there is one thread only.
+    pub fn start(config: Config) -> Result<Gateway, Errno> {
+        let (ours, theirs) = pass::pair()?;
+        match fork(Namespaces::NONE)? {
+            Fork::Child => {
+                drop(ours);
+                exit_now(serve::process(config, theirs))
+            }
+            Fork::Parent { pidfd, .. } => Ok(Gateway {
+                link: ours,
+                pidfd,
+                buffer: vec![0; MAX_PACKET],
+                ended: false,
+            }),
+        }
+    }
+
+    /// Waits until it is ready. Answers the CA certificate for the sandbox's trust bundle; empty if nothing is intercepted.
+    pub fn ready(&mut self) -> Result<String, NotReady> {
+        let vanished = |why: &str| NotReady {
+            what: format!("the gateway did not start: {why}"),
+            hint: String::new(),
+        };
+        let (n, _) = pass::receive(&self.link, &mut self.buffer).map_err(|e| vanished(&e.to_string()))?;
+        match decode::<Up>(self.buffer.get(..n).unwrap_or(&[])) {
+            Ok(Up::Ready { ca }) => Ok(ca),
+            Ok(Up::Failed { what, hint }) => Err(NotReady { what, hint }),
+            _ => Err(vanished("it ended without a word")),
+        }
+    }
+
+    /// Hands over the sockets made inside the sandbox: TCP, DNS over UDP, DNS over TCP.
+    pub fn listen(&self, listeners: [BorrowedFd<'_>; 3]) -> Result<(), Errno> {
+        pass::send(&self.link, &encode(&Down::Listen)?, &listeners)
+    }
+
+    /// The socket to wait on.
+    pub fn link(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+
+    /// Takes what is there, without waiting. An error, and an end, mean that the gateway is gone: the run must end.
+    pub fn take(&mut self) -> Result<Batch, Errno> {
+        let mut batch = Batch::default();
+        while batch.events.len() < BATCH {
+            let got = rustix::net::recv(&self.link, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT);
+            let n = match got {
+                Ok((0, _)) if batch.events.is_empty() => return Err(Errno::PIPE),
+                Err(Errno::AGAIN) | Ok((0, _)) => break,
+                Err(Errno::INTR) => continue,
+                Ok((n, _)) => n,
+                Err(e) => return Err(e),
+            };
+            match decode::<Up>(self.buffer.get(..n).unwrap_or(&[]))? {
+                Up::Event { seq, wait, kind } => {
+                    batch.events.push(kind);
+                    if wait {
+                        batch.confirm = Some(seq);
+                    }
+                }
+                _ => return Err(Errno::BADMSG),
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Confirms that every event up to this number is durable.
+    pub fn written(&self, through: u64) -> Result<(), Errno> {
+        pass::send(&self.link, &encode(&Down::Written { through })?, &[])
+    }
+
+    /// Ends the process and waits until it is gone.
+    pub fn stop(mut self) -> Result<(), Errno> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Errno> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(());
+        }
+        match pidfd_send_signal(&self.pidfd, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(e) => return Err(e),
+        }
+        rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)).map(drop)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}

@@ -1,0 +1,32 @@
+//! The one way out: DNS, TLS and HTTP at the wall, credentials placed outside it.
+//!
+//! A gateway is a process of its own, forked before the sandbox exists. It listens on sockets that were made inside the
+//! sandbox's network namespace, decides, records, and dials from the host's. It alone holds the real values of credentials.
+//! What it decides goes to the launcher, which keeps the evidence: what must be durable first waits for its word.
+#![forbid(unsafe_code)]
+
+mod addresses;
+mod ca;
+mod config;
+mod confine;
+mod connection;
+mod dial;
+mod dns;
+mod gate;
+mod http;
+mod launcher;
+mod link;
+mod names;
+mod prefixed;
+mod proxy;
+mod rate;
+mod recorder;
+mod relay;
+mod secrets;
+mod serve;
+mod tls;
+
+pub use config::{Config, Placeholder, Upstream, UpstreamError};
+pub use launcher::{Batch, Gateway, NotReady};
+pub use link::fuzz;
+pub use secrets::available;

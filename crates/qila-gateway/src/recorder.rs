@@ -1,0 +1,117 @@
+//! Where the gateway's decisions go before they take effect.
+use crate::link::{Down, Up, decode, encode};
+use crate::rate::Bucket;
+use qila_types::{Decision, EventKind};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use std::cell::Cell;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Mutex, watch};
+
+/// Events per second of which the sender is not slowed down, and how many at once.
+const RATE: (f64, f64) = (1000.0, 4000.0);
+
+/// The launcher no longer answers: nothing more may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the evidence log no longer answers")]
+pub(crate) struct Gone;
+
+/// Sends events to the launcher, which alone writes the log.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    link: AsyncFd<OwnedFd>,
+    // Numbers must arrive in order: the launcher acknowledges all up to one.
+    order: Mutex<u64>,
+    written: watch::Sender<u64>,
+    pace: Bucket,
+    gone: Cell<bool>,
+}
+
+impl Recorder {
+    /// Over the socket to the launcher.
+    pub(crate) fn new(link: OwnedFd) -> std::io::Result<Recorder> {
+        rustix::io::ioctl_fionbio(&link, true)?;
+        Ok(Recorder {
+            link: AsyncFd::new(link)?,
+            order: Mutex::new(0),
+            written: watch::Sender::new(0),
+            pace: Bucket::new(RATE.0, RATE.1),
+            gone: Cell::new(false),
+        })
+    }
+
+    /// Hands an event over; it will be in the log, but may not be durable yet.
+    pub(crate) async fn soon(&self, kind: EventKind) -> Result<(), Gone> {
+        self.send(kind, false).await.map(drop)
+    }
+
+    /// Hands an event over and waits until it is durable.
+    pub(crate) async fn durable(&self, kind: EventKind) -> Result<(), Gone> {
+        let mut written = self.written.subscribe();
+        let seq = self.send(kind, true).await?;
+        written.wait_for(|through| *through >= seq).await.map_err(|_| Gone)?;
+        if self.gone.get() { Err(Gone) } else { Ok(()) }
+    }
+
+    /// A decision whose effect waits for it.
+    pub(crate) async fn decided(&self, decision: Decision) -> Result<(), Gone> {
+        self.durable(EventKind::Decision(decision)).await
+    }
+
+    /// A decision that has no effect, or a lesser one.
+    pub(crate) async fn noted(&self, decision: Decision) -> Result<(), Gone> {
+        self.soon(EventKind::Decision(decision)).await
+    }
+
+    async fn send(&self, kind: EventKind, wait: bool) -> Result<u64, Gone> {
+        self.pace.take(1).await;
+        let mut last = self.order.lock().await;
+        let seq = last.saturating_add(1);
+        let packet = encode(&Up::Event { seq, wait, kind }).map_err(|_| Gone)?;
+        loop {
+            if self.gone.get() {
+                return Err(Gone);
+            }
+            let mut ready = self.link.writable().await.map_err(|_| Gone)?;
+            let sent = ready.try_io(|fd| {
+                let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+                rustix::net::send(fd.get_ref(), &packet, flags).map_err(Into::into)
+            });
+            match sent {
+                Ok(Ok(n)) if n == packet.len() => break,
+                Ok(_) => return Err(Gone),
+                Err(_) => {}
+            }
+        }
+        *last = seq;
+        Ok(seq)
+    }
+
+    /// Takes the launcher's answers until it goes away.
+    pub(crate) async fn listen(&self) {
+        let mut buffer = [0u8; 256];
+        loop {
+            let Ok(mut ready) = self.link.readable().await else { break };
+            let got = ready.try_io(|fd| {
+                rustix::net::recv(fd.get_ref(), &mut buffer, RecvFlags::DONTWAIT)
+                    .map(|(n, _)| n)
+                    .map_err(std::io::Error::from)
+            });
+            match got {
+                Ok(Ok(n)) if n > 0 => match decode::<Down>(buffer.get(..n).unwrap_or(&[])) {
+                    Ok(Down::Written { through }) => {
+                        self.written.send_replace(through);
+                    }
+                    _ => break,
+                },
+                Ok(Err(e)) if e.raw_os_error() == Some(Errno::INTR.raw_os_error()) => {}
+                Ok(_) => break,
+                Err(_) => {}
+            }
+        }
+        self.gone.set(true);
+        // Whoever waits learns that the answer will not come.
+        self.written.send_replace(u64::MAX);
+    }
+}

@@ -1,0 +1,152 @@
+//! The gateway's process, from the fork to the end of the run.
+use crate::ca::Authority;
+use crate::config::Config;
+use crate::confine;
+use crate::connection;
+use crate::dial::Dialler;
+use crate::dns;
+use crate::gate::{Gate, Rates};
+use crate::link::{Down, MAX_PACKET, Up, decode, encode};
+use crate::recorder::Recorder;
+use crate::secrets::Secrets;
+use crate::tls::Outward;
+use qila_authorizer::Authorizer;
+use qila_sys::{caps, exec, pass};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, open};
+use std::cell::RefCell;
+use std::rc::Rc;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::Semaphore;
+use tokio::task::LocalSet;
+
+/// Most connections at a time; further ones wait in the kernel.
+const CONNECTIONS: usize = 512;
+
+/// What stops a gateway from starting.
+struct Failure {
+    what: String,
+    hint: String,
+}
+
+fn failure(what: impl std::fmt::Display, hint: &str) -> Failure {
+    Failure {
+        what: what.to_string(),
+        hint: hint.to_owned(),
+    }
+}
+
+/// Runs to the end. Answers the exit code.
+pub(crate) fn process(config: Config, link: OwnedFd) -> i32 {
+    match start(config, &link) {
+        Ok((gate, listeners)) => match serve(gate, link, listeners) {
+            Ok(()) => 0,
+            Err(_) => 1,
+        },
+        Err(Failure { what, hint }) => {
+            if let Ok(packet) = encode(&Up::Failed { what, hint }) {
+                let _ = pass::send(&link, &packet, &[]);
+            }
+            1
+        }
+    }
+}
+
+/// What is needed to make a [`Gate`] once a runtime exists.
+struct Parts {
+    authorizer: Authorizer,
+    secrets: Secrets,
+    dialler: Dialler,
+    outward: Outward,
+    authority: Option<Authority>,
+    rates: Rates,
+}
+
+fn start(config: Config, link: &OwnedFd) -> Result<(Parts, [OwnedFd; 3]), Failure> {
+    let system = |e: rustix::io::Errno| failure(format!("starting the gateway: {e}"), "qila doctor");
+    caps::die_with_parent().map_err(system)?;
+    // A session of its own: the terminal's signals are not for it; and no stream of the caller's is held open.
+    rustix::process::setsid().map_err(system)?;
+    let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(system)?;
+    rustix::stdio::dup2_stdin(&null)
+        .and_then(|()| rustix::stdio::dup2_stdout(&null))
+        .and_then(|()| rustix::stdio::dup2_stderr(&null))
+        .map_err(system)?;
+    std::mem::forget(null); // closed with all others in a moment
+    exec::close_all_but(link.as_fd()).map_err(system)?;
+    confine::no_core().map_err(system)?;
+    let secrets = Secrets::read(&config).map_err(|e| {
+        failure(e, "set it, or mark the credential `optional: true` in the policy")
+    })?;
+    let intercepts = config.permit.policy().network.allow.iter().any(|r| r.intercepts());
+    let authority = intercepts
+        .then(Authority::new)
+        .transpose()
+        .map_err(|e| failure(e, ""))?;
+    let parts = Parts {
+        authorizer: Authorizer::compile(&config.permit).map_err(|e| failure(e, "qila policy check"))?,
+        secrets,
+        dialler: Dialler::new(config.upstreams),
+        outward: Outward::new(&config.upstream_ca).map_err(|e| failure(e, "check --upstream-ca"))?,
+        authority,
+        rates: Rates::of(config.permit.policy()),
+    };
+    let ca = parts.authority.as_ref().map(Authority::pem).unwrap_or_default();
+    let ready = encode(&Up::Ready { ca }).map_err(system)?;
+    pass::send(link, &ready, &[]).map_err(system)?;
+    let mut buffer = vec![0u8; MAX_PACKET];
+    let (n, fds) = pass::receive(link, &mut buffer).map_err(system)?;
+    let told = decode::<Down>(buffer.get(..n).unwrap_or(&[]));
+    let listeners = match (told, <[OwnedFd; 3]>::try_from(fds)) {
+        (Ok(Down::Listen), Ok(listeners)) => listeners,
+        _ => return Err(failure("the gateway was given nothing to listen on", "")),
+    };
+    Ok((parts, listeners))
+}
+
+fn serve(parts: Parts, link: OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Result<()> {
+    let room = confine::connections(CONNECTIONS);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    confine::confine()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async move {
+        let [tcp, dns_udp, dns_tcp] = listeners;
+        let tcp = TcpListener::from_std(tcp.into())?;
+        let dns_udp = UdpSocket::from_std(dns_udp.into())?;
+        let dns_tcp = TcpListener::from_std(dns_tcp.into())?;
+        let gate = Rc::new(Gate {
+            authorizer: parts.authorizer,
+            secrets: parts.secrets,
+            recorder: Recorder::new(link)?,
+            names: RefCell::default(),
+            dialler: parts.dialler,
+            outward: parts.outward,
+            authority: parts.authority,
+            rates: parts.rates,
+        });
+        tokio::task::spawn_local(dns::udp(gate.clone(), dns_udp));
+        tokio::task::spawn_local(dns::tcp(gate.clone(), dns_tcp));
+        tokio::task::spawn_local(accept(gate.clone(), tcp, room));
+        // The launcher gone means the run gone: nothing is decided any more that nobody records.
+        gate.recorder.listen().await;
+        Ok(())
+    })
+}
+
+async fn accept(gate: Rc<Gate>, listener: TcpListener, room: usize) {
+    let room = Rc::new(Semaphore::new(room));
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let gate = gate.clone();
+                tokio::task::spawn_local(async move {
+                    let _ = connection::serve(gate, stream).await;
+                    drop(permit);
+                });
+            }
+            // Out of descriptors, most likely: the next one may find some.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Reading what agents and upstreams send: pure, bounded, fuzzed.
+//!
+//! Nothing here opens a socket, waits or allocates without a bound: the gateway reads bytes and asks this crate what they
+//! are. Each reader answers for hostile bytes as for good ones, and what it does not understand it refuses.
+//!
+//! | module | reads |
+//! |---|---|
+//! | [`hello`] | the first bytes of a TLS connection: server name, protocols |
+//! | [`dns`] | one DNS question; also writes the answers |
+//! | [`request`] | the head of an HTTP/1 request, as bytes and as parsed |
+//! | [`mask`] | what an upstream sends back: a credential in any usual spelling becomes `*` |
+//! | [`placeholder`] | what an agent sends: a placeholder where it has no business |
+#![forbid(unsafe_code)]
+
+pub mod dns;
+mod engine;
+mod forms;
+pub mod hello;
+pub mod mask;
+pub mod placeholder;
+pub mod request;
