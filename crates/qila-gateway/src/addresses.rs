@@ -52,7 +52,7 @@ fn inner_v6(ip: Ipv6Addr) -> Option<Inner> {
         // AWS's metadata service, then unique local, link-local, old site-local, multicast.
         [0xfd00, 0xec2, ..] => Some(Inner::Local),
         [0xfc00..=0xfdff, ..] => Some(Inner::Private),
-        [0xfe80..=0xfeff, ..] | [0xff00.., ..] => Some(Inner::Local),
+        [0xfe80..=0xfeff, ..] | [0xff00..=0xffff, ..] => Some(Inner::Local),
         _ => None,
     }
 }

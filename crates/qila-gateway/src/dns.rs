@@ -4,11 +4,12 @@ use qila_authorizer::Access as Ask;
 use qila_inspect::dns::{Question, Rcode, TYPE_A, answer_address, empty, error, question, refused};
 use qila_types::{Access, Decision};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Seconds for which an answer may be kept: the address stays the same for the whole run.
 const TTL: u32 = 60;
@@ -16,12 +17,15 @@ const TTL: u32 = 60;
 const CONNECTIONS: usize = 32;
 /// Longest silence on a connection.
 const IDLE: Duration = Duration::from_secs(10);
+/// Rest after an error of the socket, so that one that stays does not take the processor.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Answers over UDP until the log is gone.
 pub(crate) async fn udp(gate: Rc<Gate>, socket: UdpSocket) {
     let mut buffer = [0u8; 1500];
     loop {
         let Ok((n, from)) = socket.recv_from(&mut buffer).await else {
+            sleep(PAUSE).await;
             continue;
         };
         let answer = match answer(&gate, buffer.get(..n).unwrap_or(&[])).await {
@@ -36,10 +40,13 @@ pub(crate) async fn udp(gate: Rc<Gate>, socket: UdpSocket) {
 
 /// Answers over TCP.
 pub(crate) async fn tcp(gate: Rc<Gate>, listener: TcpListener) {
-    let room = Rc::new(Semaphore::new(CONNECTIONS));
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(PAUSE).await;
+            continue;
+        };
         let gate = gate.clone();
         tokio::task::spawn_local(async move {
             let _ = connection(gate, stream).await;

@@ -16,6 +16,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
@@ -134,7 +135,7 @@ fn serve(parts: Parts, link: OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Resul
 }
 
 async fn accept(gate: Rc<Gate>, listener: TcpListener, room: usize) {
-    let room = Rc::new(Semaphore::new(room));
+    let room = Arc::new(Semaphore::new(room));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
