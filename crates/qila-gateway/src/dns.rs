@@ -3,6 +3,7 @@ use crate::gate::Gate;
 use qila_authorizer::Access as Ask;
 use qila_inspect::dns::{Question, Rcode, TYPE_A, answer_address, empty, error, question, refused};
 use qila_types::{Access, Decision};
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +43,9 @@ pub(crate) async fn udp(gate: Rc<Gate>, socket: UdpSocket) {
 pub(crate) async fn tcp(gate: Rc<Gate>, listener: TcpListener) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let Ok(permit) = room.clone().acquire_owned().await else {
+            return;
+        };
         let Ok((stream, _)) = listener.accept().await else {
             sleep(PAUSE).await;
             continue;
@@ -90,6 +93,13 @@ async fn answer(gate: &Gate, packet: &[u8]) -> Result<Option<Vec<u8>>, crate::re
             .await?;
         return Ok(Some(refused(&asked)));
     };
+    if name.as_str() == "localhost" {
+        // The sandbox's own loopback, whose name many programs take for granted (RFC 6761, 6.3).
+        return Ok(Some(match asked.qtype {
+            TYPE_A => answer_address(&asked, Ipv4Addr::LOCALHOST, TTL),
+            _ => empty(&asked),
+        }));
+    }
     let verdict = gate.authorizer.decide(&Ask::Resolve { name });
     if !verdict.allowed {
         gate.recorder.noted(decided(false, None, verdict.reason)).await?;
@@ -106,7 +116,7 @@ async fn answer(gate: &Gate, packet: &[u8]) -> Result<Option<Vec<u8>>, crate::re
 async fn resolved(
     gate: &Gate,
     asked: &Question,
-    given: Option<(std::net::Ipv4Addr, bool)>,
+    given: Option<(Ipv4Addr, bool)>,
     decided: impl Fn(bool, Option<usize>, String) -> Decision,
     rule: Option<usize>,
     reason: String,

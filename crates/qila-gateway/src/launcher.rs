@@ -127,7 +127,8 @@ impl Gateway {
             Ok(()) | Err(Errno::SRCH) => {}
             Err(e) => return Err(e),
         }
-        rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)).map(drop)
+        rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED))
+            .map(drop)
     }
 }
 

@@ -49,7 +49,10 @@ impl Recorder {
     pub(crate) async fn durable(&self, kind: EventKind) -> Result<(), Gone> {
         let mut written = self.written.subscribe();
         let seq = self.send(kind, true).await?;
-        written.wait_for(|through| *through >= seq).await.map_err(|_| Gone)?;
+        written
+            .wait_for(|through| *through >= seq)
+            .await
+            .map_err(|_| Gone)?;
         if self.gone.get() { Err(Gone) } else { Ok(()) }
     }
 

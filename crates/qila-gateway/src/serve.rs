@@ -76,10 +76,15 @@ fn start(config: Config, link: &OwnedFd) -> Result<(Parts, [OwnedFd; 3]), Failur
     std::mem::forget(null); // closed with all others in a moment
     exec::close_all_but(link.as_fd()).map_err(system)?;
     confine::no_core().map_err(system)?;
-    let secrets = Secrets::read(&config).map_err(|e| {
-        failure(e, "set it, or mark the credential `optional: true` in the policy")
-    })?;
-    let intercepts = config.permit.policy().network.allow.iter().any(|r| r.intercepts());
+    let secrets = Secrets::read(&config)
+        .map_err(|e| failure(e, "set it, or mark the credential `optional: true` in the policy"))?;
+    let intercepts = config
+        .permit
+        .policy()
+        .network
+        .allow
+        .iter()
+        .any(|r| r.intercepts());
     let authority = intercepts
         .then(Authority::new)
         .transpose()
@@ -107,7 +112,9 @@ fn start(config: Config, link: &OwnedFd) -> Result<(Parts, [OwnedFd; 3]), Failur
 
 fn serve(parts: Parts, link: OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Result<()> {
     let room = confine::connections(CONNECTIONS);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     confine::confine()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
@@ -137,7 +144,9 @@ fn serve(parts: Parts, link: OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Resul
 async fn accept(gate: Rc<Gate>, listener: TcpListener, room: usize) {
     let room = Arc::new(Semaphore::new(room));
     loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let Ok(permit) = room.clone().acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let gate = gate.clone();
