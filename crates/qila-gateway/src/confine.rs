@@ -29,7 +29,8 @@ pub(crate) const PER_CONNECTION: u64 = 6;
 
 /// Puts the walls up for good: no capability, no file but what is listed, no other program.
 pub(crate) fn confine() -> Result<(), Errno> {
-    caps::drop_all()?;
+    // It never execs again: the filter below sees to that.
+    caps::clear()?;
     caps::no_new_privs()?;
     let abi = abi();
     // A host without Landlock was refused by the plan already, unless its operator chose to go without.

@@ -40,16 +40,24 @@ fn failure(what: impl std::fmt::Display, hint: &str) -> Failure {
 /// Runs to the end. Answers the exit code.
 pub(crate) fn process(config: Config, link: OwnedFd) -> i32 {
     match start(config, &link) {
-        Ok((gate, listeners)) => match serve(gate, link, listeners) {
+        Ok((parts, listeners)) => match serve(parts, &link, listeners) {
             Ok(()) => 0,
-            Err(_) => 1,
-        },
-        Err(Failure { what, hint }) => {
-            if let Ok(packet) = encode(&Up::Failed { what, hint }) {
-                let _ = pass::send(&link, &packet, &[]);
+            Err(e) => {
+                say(&link, &failure(format!("confining itself: {e}"), "qila doctor"));
+                1
             }
+        },
+        Err(failure) => {
+            say(&link, &failure);
             1
         }
+    }
+}
+
+fn say(link: &OwnedFd, failure: &Failure) {
+    let (what, hint) = (failure.what.clone(), failure.hint.clone());
+    if let Ok(packet) = encode(&Up::Failed { what, hint }) {
+        let _ = pass::send(link, &packet, &[]); // a launcher that is gone needs no reason
     }
 }
 
@@ -110,7 +118,7 @@ fn start(config: Config, link: &OwnedFd) -> Result<(Parts, [OwnedFd; 3]), Failur
     Ok((parts, listeners))
 }
 
-fn serve(parts: Parts, link: OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Result<()> {
+fn serve(parts: Parts, link: &OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Result<()> {
     let room = confine::connections(CONNECTIONS);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -125,7 +133,7 @@ fn serve(parts: Parts, link: OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Resul
         let gate = Rc::new(Gate {
             authorizer: parts.authorizer,
             secrets: parts.secrets,
-            recorder: Recorder::new(link)?,
+            recorder: Recorder::new(rustix::io::fcntl_dupfd_cloexec(link, 3)?)?,
             names: RefCell::default(),
             dialler: parts.dialler,
             outward: parts.outward,
