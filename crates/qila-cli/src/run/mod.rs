@@ -1,5 +1,6 @@
 //! `qila run`.
-mod janitor;
+pub(crate) mod evidence;
+pub(crate) mod janitor;
 pub(crate) mod plan;
 mod relay;
 mod supervise;
@@ -10,8 +11,10 @@ use crate::fail::Fail;
 use crate::home::Home;
 use crate::state::{Meta, RunDir};
 use crate::{guest, load};
+use evidence::Evidence;
 use plan::Wish;
 use qila_plan::Plan;
+use qila_policy::Policy;
 use qila_policy::model::WorkspaceMode;
 use qila_sandbox::{LaunchError, Sandbox, Stdio};
 use qila_types::RunId;
@@ -42,7 +45,6 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
     let home = Home::open()?;
     let workspace = workspace(args, policy.filesystem.workspace, &home)?;
     let id = new_id()?;
-    let layered = policy.filesystem.workspace == WorkspaceMode::Layer;
     let terminal = terminal::size();
     let wish = Wish {
         argv: args.command.iter().map(|a| a.as_bytes().to_vec()).collect(),
@@ -53,7 +55,8 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
         terminal,
         allow_unenforced: &args.allow_unenforced,
     };
-    let plan = plan::make(policy, wish)?;
+    let resolved = policy.clone();
+    let plan = plan::make(policy, wish).map_err(|fail| refuse(args, &home, &id, fail))?;
     if args.plan {
         crate::policy::print(&plan.to_json());
         return Ok(0);
@@ -75,10 +78,21 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
         ended: None,
         cgroups: plan.cgroup().directories.clone(),
     };
+    let mut evidence = Evidence::of(&home, &dir.id);
     let ended = dir
         .write_meta(&meta)
-        .and_then(|()| execute(&home, &dir, layered, &plan, terminal));
-    finish(&home, &dir, meta, ended, args, &plan)
+        .and_then(|()| execute(&home, &dir, &resolved, &meta, &plan, terminal, &mut evidence));
+    finish(&home, &dir, meta, ended, args, &plan, evidence)
+}
+
+/// Records that a launch was refused, unless only the plan was asked for.
+fn refuse(args: &Run, home: &Home, id: &RunId, mut fail: Fail) -> Fail {
+    if !args.plan
+        && let Err(unrecorded) = Evidence::of(home, id).failed(&fail)
+    {
+        fail.message = format!("{}; {}", fail.message, unrecorded.message);
+    }
+    fail
 }
 
 fn prepare_layer(dir: &RunDir) -> Result<(), Fail> {
@@ -93,7 +107,7 @@ fn prepare_layer(dir: &RunDir) -> Result<(), Fail> {
     qila_workspace::RunLayer::prepare(dir.dir(), workspace).map_err(|e| fail(&crate::fail::chain(&e)))
 }
 
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since
         .ok()
@@ -147,9 +161,11 @@ fn workspace(args: &Run, mode: WorkspaceMode, home: &Home) -> Result<Option<Path
 fn execute(
     home: &Home,
     dir: &RunDir,
-    layered: bool,
+    policy: &Policy,
+    meta: &Meta,
     plan: &Plan,
     terminal: Option<qila_wire::Size>,
+    evidence: &mut Evidence<'_>,
 ) -> Result<Live, Fail> {
     let guest = guest::open(home).map_err(|e| Fail::io("preparing the guest in", home.path(), e.into()))?;
     let backend = qila_backends::backend(*plan.tier()).ok_or_else(|| Fail::new("no such backend"))?;
@@ -160,13 +176,15 @@ fn execute(
     let mut sandbox = backend
         .launch(plan, guest.as_fd(), pipes.theirs)
         .map_err(failed)?;
-    // While the child makes its namespaces and its network.
-    if layered {
+    // While the child makes its namespaces and its network; nothing is forked after the log is open.
+    evidence.launch(policy, plan, meta)?;
+    if policy.filesystem.workspace == WorkspaceMode::Layer {
         prepare_layer(dir)?;
     }
     sandbox.go(b"").map_err(failed)?;
     // While the child builds its view.
     dir.tidy();
+    evidence.started();
     let started = sandbox.start(plan, terminal);
     let controlling = started.map_err(failed)?;
     let ending = supervise::supervise(
@@ -223,10 +241,12 @@ fn failed(error: LaunchError) -> Fail {
     match error {
         LaunchError::Program(Errno::NOENT) => Fail::new("the command was not found in the sandbox")
             .hint("check its name, and that its directory is under `filesystem.read`")
+            .clause("command")
             .code(127),
-        LaunchError::Program(errno) => {
-            Fail::new(format!("the command cannot be executed: {errno}")).code(126)
-        }
+        LaunchError::Program(errno) => Fail::new(format!("the command cannot be executed: {errno}"))
+            .clause("command")
+            .code(126),
+        LaunchError::Inside { .. } => Fail::new(error.to_string()).hint("qila doctor").clause("launch"),
         other => Fail::new(other.to_string()).hint("qila doctor"),
     }
 }
@@ -256,9 +276,21 @@ fn finish(
     live: Result<Live, Fail>,
     args: &Run,
     plan: &Plan,
+    mut evidence: Evidence<'_>,
 ) -> Result<u8, Fail> {
+    // While the kernel takes the namespaces down.
+    let recorded = match &live {
+        Ok(live) => evidence.ended(&live.ending),
+        Err(fail) => evidence.failed(fail),
+    };
+    if let Err(unrecorded) = recorded
+        && evidence.is_launched()
+    {
+        // The directory stays as that of a run without an end: whoever sweeps next records what became of it.
+        return Err(live.and_then(Live::end).err().unwrap_or(unrecorded));
+    }
+    let tally = evidence.tally();
     let (kept, ended) = match live {
-        // While the kernel takes the namespaces down.
         Ok(live) if live.sandbox.is_alone() => (clear(home, dir)?, live.end()),
         other => {
             let ended = other.and_then(Live::end);
@@ -287,19 +319,19 @@ fn finish(
     };
     if args.json {
         let value = serde_json::json!({"run": dir.id, "tier": plan.tier(), "exit": code, "signal": ending.signal,
-            "stopped": ending.limit, "wall_ms": ending.wall_ms, "cpu_ms": ending.cpu_ms,
-            "peak_memory": ending.peak_memory, "output_bytes": ending.output, "changes": kept,
+            "stopped": ending.limit.as_ref().map(|l| &l.words), "wall_ms": ending.wall_ms, "cpu_ms": ending.cpu_ms,
+            "peak_memory": ending.peak_memory, "output_bytes": ending.output, "changes": kept, "allowed": tally.allowed, "denied": tally.denied,
             "unenforced": plan.unenforced()});
         eprintln!("{value}");
     } else if !args.quiet || ending.limit.is_some() {
-        summary(dir, plan, &ending, code, kept);
+        summary(dir, plan, &ending, tally, code, kept);
     }
     Ok(code)
 }
 
-fn summary(dir: &RunDir, plan: &Plan, ending: &Ending, code: u8, kept: bool) {
+fn summary(dir: &RunDir, plan: &Plan, ending: &Ending, tally: evidence::Tally, code: u8, kept: bool) {
     if let Some(limit) = &ending.limit {
-        eprintln!("qila: stopped: {limit}");
+        eprintln!("qila: stopped: {}", limit.words);
     }
     let mib = ending.peak_memory.div_ceil(1 << 20);
     eprintln!(
@@ -309,6 +341,13 @@ fn summary(dir: &RunDir, plan: &Plan, ending: &Ending, code: u8, kept: bool) {
         ending.wall_ms as f64 / 1000.0,
         ending.cpu_ms as f64 / 1000.0,
     );
+    if tally != evidence::Tally::default() {
+        let evidence::Tally { allowed, denied } = tally;
+        eprintln!(
+            "qila: {allowed} accesses allowed, {denied} denied; see `qila log {}`",
+            dir.id
+        );
+    }
     for clause in plan.unenforced() {
         eprintln!("qila: NOT ENFORCED: {clause}");
     }
