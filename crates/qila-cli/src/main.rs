@@ -29,7 +29,7 @@ qila_sys::command!(command);
 
 #[cfg_attr(test, allow(dead_code, reason = "the tests have a beginning of their own"))]
 fn command() -> u8 {
-    // A limit on the size of files is an error of write, which is refused like a full disk, not the end of Qila.
+    // SIGXFSZ: a limit on the size of files is an error of write, like a full disk, not the end of Qila.
     qila_sys::signal::ignore(25);
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(&args),

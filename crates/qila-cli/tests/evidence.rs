@@ -220,8 +220,7 @@ fn a_flipped_byte_is_named_where_it_is() {
         let cut = bytes
             .windows(6)
             .enumerate()
-            .filter(|(_, w)| *w == b"\"exit\"")
-            .last()
+            .rfind(|(_, w)| *w == b"\"exit\"")
             .unwrap()
             .0;
         bytes.truncate(cut);
@@ -372,7 +371,7 @@ fn an_end_that_cannot_be_written_is_recorded_by_the_next() {
             .unwrap();
         assert_eq!(output.status.code(), Some(125), "{}", err(&output));
         assert!(
-            err(&output).contains("its end is not recorded"),
+            err(&output).contains("(exit 0), but its end is not recorded"),
             "{}",
             err(&output)
         );

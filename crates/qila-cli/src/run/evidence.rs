@@ -239,8 +239,13 @@ impl<'a> Evidence<'a> {
                 output_bytes: ending.output,
             },
         });
-        self.record(kinds)
-            .map_err(|fail| fail.prefix("the run ended, but its end is not recorded: "))
+        self.record(kinds).map_err(|fail| {
+            let how = match (ending.code, ending.signal) {
+                (Some(code), _) => format!("exit {code}"),
+                (None, signal) => format!("signal {}", signal.unwrap_or_default()),
+            };
+            fail.prefix(&format!("the run ended ({how}), but its end is not recorded: "))
+        })
     }
 
     /// Records that nothing was started, or that the run was ended because of a failure.
