@@ -125,8 +125,8 @@ fn say(report: &Report, keyed: bool, trusted: bool) {
         ));
     } else {
         print(&format!(
-            "DAMAGED: the first {} of {} records are proved",
-            report.proved, report.records
+            "DAMAGED: the first {} records are proved",
+            report.proved
         ));
     }
     if report.intact() && !keyed {
