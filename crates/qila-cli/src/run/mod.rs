@@ -176,13 +176,14 @@ fn execute(
     let mut sandbox = backend
         .launch(plan, guest.as_fd(), pipes.theirs)
         .map_err(failed)?;
-    // While the child makes its namespaces and its network; nothing is forked after the log is open.
-    evidence.launch(policy, plan, meta)?;
+    // While the child makes its namespaces and its network.
     if policy.filesystem.workspace == WorkspaceMode::Layer {
         prepare_layer(dir)?;
     }
     sandbox.go(b"").map_err(failed)?;
-    // While the child builds its view.
+    // While the child builds its view, the longest of its work; nothing is forked after the log is open. The guest waits for
+    // what it is to start, which it is told only once the launch is on the disk.
+    evidence.launch(policy, plan, meta)?;
     dir.tidy();
     evidence.started();
     let started = sandbox.start(plan, terminal);
