@@ -29,6 +29,11 @@ pub(crate) enum Command {
     Apply(Apply),
     /// Throw a run's changes away.
     Discard(Discard),
+    /// Show what was recorded: launches, decisions, limits, ends.
+    Log(Log),
+    /// Prove that the record is whole, and take it elsewhere.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Read and explain policies.
     #[command(subcommand)]
     Policy(Policy),
@@ -129,7 +134,7 @@ pub(crate) struct Ps {
 /// `qila kill`.
 #[derive(Debug, Args)]
 pub(crate) struct Kill {
-    /// The run, or the first characters of its id.
+    /// The run: its id, the first characters of it, or `latest`.
     pub run: String,
     /// Without giving the agent time to end by itself.
     #[arg(long)]
@@ -139,7 +144,7 @@ pub(crate) struct Kill {
 /// `qila diff`.
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
-    /// The run, or the first characters of its id.
+    /// The run: its id, the first characters of it, or `latest`.
     pub run: String,
     /// Names and counts only.
     #[arg(long)]
@@ -152,7 +157,7 @@ pub(crate) struct Diff {
 /// `qila apply`.
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
-    /// The run, or the first characters of its id.
+    /// The run: its id, the first characters of it, or `latest`.
     pub run: String,
     /// Only these paths and what lies beneath them: absolute, or relative to the workspace.
     pub paths: Vec<PathBuf>,
@@ -173,8 +178,57 @@ pub(crate) struct Apply {
 /// `qila discard`.
 #[derive(Debug, Args)]
 pub(crate) struct Discard {
-    /// The run, or the first characters of its id.
+    /// The run: its id, the first characters of it, or `latest`.
     pub run: String,
+}
+
+/// `qila log`.
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// Only this run: its id, the first characters of it, or `latest`.
+    pub run: Option<String>,
+    /// Go on with what is recorded from now on, until interrupted.
+    #[arg(long, short = 'f')]
+    pub follow: bool,
+    /// Each record as one JSON object, as it was signed, with its number.
+    #[arg(long)]
+    pub json: bool,
+    /// Each record as one JSON object of the Open Cybersecurity Schema Framework.
+    #[arg(long, conflicts_with = "json")]
+    pub ocsf: bool,
+}
+
+const VERIFY_HELP: &str = "\
+Exit status: 0 if nothing is wrong, 1 if something is, which is named; 2 if the log could not be looked at.";
+
+/// `qila audit`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Check every record and every signature, and name what is wrong and where.
+    #[command(after_help = VERIFY_HELP)]
+    Verify {
+        /// A copy of an evidence directory instead of this host's own.
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
+        /// File with a checkpoint that was kept elsewhere.
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+        /// Public key that was kept elsewhere, as `qila audit key` prints it.
+        #[arg(long, value_name = "VKEY")]
+        key: Option<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the signed checkpoint over all records: kept elsewhere, it proves that none was removed.
+    Checkpoint,
+    /// Print the public key.
+    Key,
+    /// Write the log as C2SP tlog-tiles, for other tools, into a new or empty directory.
+    Export {
+        /// The directory.
+        directory: PathBuf,
+    },
 }
 
 /// `qila policy`.

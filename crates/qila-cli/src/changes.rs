@@ -3,7 +3,10 @@ use crate::args::{Apply, Diff, Discard};
 use crate::fail::{Fail, chain};
 use crate::home::Home;
 use crate::policy::print;
+use crate::run::evidence::Evidence;
+use crate::run::janitor;
 use crate::state::{self, RunDir};
+use qila_types::EventKind;
 use qila_workspace::{ApplyOptions, Risky, RunError, RunLayer, Style, write_diff, write_stat};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,7 @@ fn ended(home: &Home, named: &str) -> Result<RunDir, Fail> {
             .hint(hint)
             .code(1));
     }
+    janitor::settle(home, &run).map_err(|f| f.code(1))?;
     Ok(run)
 }
 
@@ -83,7 +87,19 @@ pub(crate) fn apply(args: &Apply) -> Result<u8, Fail> {
         },
         overwrite: args.overwrite,
     };
+    let mut evidence = Evidence::of(&home, &run.id);
+    evidence
+        .open()
+        .map_err(|f| f.prefix("nothing was applied: ").code(1))?;
     let applied = layer.apply(&options).map_err(|e| failed(&e))?;
+    let event = EventKind::Apply {
+        paths: u64::try_from(applied.changes.len()).unwrap_or(u64::MAX),
+        digest: applied.digest.clone(),
+    };
+    evidence.record(vec![event]).map_err(|f| {
+        f.prefix("the changes were applied, but that is not recorded: ")
+            .code(1)
+    })?;
     if args.json {
         print(&serde_json::json!({"run": run.id, "applied": applied}).to_string());
         return Ok(0);
@@ -106,6 +122,9 @@ pub(crate) fn apply(args: &Apply) -> Result<u8, Fail> {
 pub(crate) fn discard(args: &Discard) -> Result<u8, Fail> {
     let home = Home::open()?;
     let run = ended(&home, &args.run)?;
+    Evidence::of(&home, &run.id)
+        .record(vec![EventKind::Discard])
+        .map_err(|f| f.prefix("nothing was discarded: ").code(1))?;
     match RunLayer::discard(run.dir()) {
         Ok(_) | Err(RunError::NoLayer | RunError::Discarded) => run.remove(&home).map(|()| 0),
         Err(e) => Err(failed(&e)),

@@ -10,6 +10,8 @@ pub(crate) struct Fail {
     pub hint: Option<String>,
     /// Exit code.
     pub code: u8,
+    /// The clause of the policy, or the input, that stands in the way, for the evidence.
+    pub clause: Option<String>,
 }
 
 /// An error with the causes behind it, each said once.
@@ -36,6 +38,7 @@ impl Fail {
             message: message.into(),
             hint: None,
             code: OWN,
+            clause: None,
         }
     }
 
@@ -50,6 +53,18 @@ impl Fail {
         if !hint.is_empty() {
             self.hint = Some(hint);
         }
+        self
+    }
+
+    /// Says first in what this ended.
+    pub(crate) fn prefix(mut self, prefix: &str) -> Fail {
+        self.message.insert_str(0, prefix);
+        self
+    }
+
+    /// Names the clause or the input.
+    pub(crate) fn clause(mut self, clause: impl Into<String>) -> Fail {
+        self.clause = Some(clause.into());
         self
     }
 

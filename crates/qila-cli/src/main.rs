@@ -3,6 +3,7 @@
 #![cfg_attr(not(test), no_main)]
 
 mod args;
+mod audit;
 mod changes;
 mod doctor;
 mod facts;
@@ -10,7 +11,9 @@ mod fail;
 mod guest;
 mod home;
 mod kill;
+mod line;
 mod load;
+mod log;
 mod policy;
 mod ps;
 mod run;
@@ -26,6 +29,8 @@ qila_sys::command!(command);
 
 #[cfg_attr(test, allow(dead_code, reason = "the tests have a beginning of their own"))]
 fn command() -> u8 {
+    // SIGXFSZ: a limit on the size of files is an error of write, like a full disk, not the end of Qila.
+    qila_sys::signal::ignore(25);
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Ps(args) => ps::ps(&args),
@@ -33,6 +38,8 @@ fn command() -> u8 {
         Command::Diff(args) => changes::diff(&args),
         Command::Apply(args) => changes::apply(&args),
         Command::Discard(args) => changes::discard(&args),
+        Command::Log(args) => log::log(&args),
+        Command::Audit(args) => audit::audit(&args),
         Command::Policy(args) => policy::policy(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions { shell } => {

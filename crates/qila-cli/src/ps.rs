@@ -5,11 +5,19 @@ use crate::home::Home;
 use crate::policy::print;
 use crate::state;
 
-/// Replaces what would move a terminal's cursor or change its colours.
+/// Whether printing this character can move the cursor, change colours, or reorder or hide other text.
+pub(crate) fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Replaces what would mislead a terminal or its reader.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            if c.is_control() {
+            if misleads(c) {
                 c.escape_default().collect::<Vec<_>>()
             } else {
                 vec![c]

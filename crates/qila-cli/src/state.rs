@@ -208,12 +208,15 @@ pub(crate) fn list(home: &Home) -> Vec<RunDir> {
     ids.iter().filter_map(|id| RunDir::open(home, id).ok()).collect()
 }
 
-/// The one run whose id starts with the text.
+/// The one run whose id starts with the text, or the `latest`.
 pub(crate) fn find(home: &Home, text: &str) -> Result<RunDir, Fail> {
     let mut found: Vec<RunDir> = list(home)
         .into_iter()
-        .filter(|r| r.id.as_str().starts_with(text))
+        .filter(|r| text == "latest" || r.id.as_str().starts_with(text))
         .collect();
+    if text == "latest" {
+        found = found.pop().into_iter().collect();
+    }
     match (found.pop(), found.is_empty()) {
         (Some(run), true) if !text.is_empty() => Ok(run),
         (Some(_), _) => Err(Fail::new(format!("`{text}` is the beginning of several runs")).hint("give more of the id; see `qila ps -a`")),

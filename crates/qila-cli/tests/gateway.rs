@@ -493,3 +493,67 @@ fn a_credential_that_is_not_there_stops_the_launch() {
         assert_eq!(server.accepted(), 0);
     });
 }
+
+#[test]
+fn what_is_decided_is_in_the_log() {
+    everywhere(|place, tier| {
+        let server = Upstream::fixed(&["api.test", "plain.test"], "ok");
+        let script = "curl -sS -m 20 -H \"Authorization: Bearer $API_KEY\" https://api.test/v1/a?secret=1
+             curl -sS -m 20 https://api.test/admin; curl -sSk -m 20 https://plain.test/; curl -sS -m 20 https://evil.test/; exit 3";
+        place.write("ws/script.sh", script);
+        let done = sh(place, tier, &server, "sh script.sh");
+        assert_eq!(done.status.code(), Some(3), "{}", err(&done));
+        let log = place.qila(&["log", "--json"]).output().unwrap();
+        let text = out(&log);
+        assert!(!text.contains(KEY) && !text.contains("secret=1"), "{text}");
+        let events: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let kinds = events.iter().filter_map(|e| e["event"].as_str());
+        let kinds: Vec<&str> = kinds.filter(|k| *k != "log_opened").collect();
+        assert_eq!(kinds.first(), Some(&"launch"), "{text}");
+        assert_eq!(kinds.get(1), Some(&"lease_created"), "{text}");
+        assert_eq!(kinds.last(), Some(&"exit"), "{text}");
+        assert_eq!(kinds.get(kinds.len() - 2), Some(&"lease_revoked"), "{text}");
+        let decisions: Vec<String> = events
+            .iter()
+            .filter(|e| e["event"] == "decision")
+            .map(|e| {
+                let a = &e["access"];
+                let text = |v: &serde_json::Value| v.as_str().unwrap_or("-").to_owned();
+                let what = match a["access"].as_str() {
+                    Some("dns") => format!("dns {}", text(&a["name"])),
+                    Some("http") => format!(
+                        "http {} {}{}",
+                        text(&a["method"]),
+                        text(&a["host"]),
+                        text(&a["path"])
+                    ),
+                    _ => format!("connect {}", text(&a["host"])),
+                };
+                format!("{what} {} {}", e["allowed"], text(&e["credential"]))
+            })
+            .collect();
+        let mut expected = vec![
+            "dns api.test true -",
+            "http GET api.test/v1/a true key",
+            "http GET api.test/admin false -",
+            "dns plain.test true -",
+            "connect plain.test true -",
+            "dns evil.test false -",
+        ];
+        let mut found: Vec<&str> = decisions.iter().map(String::as_str).collect();
+        found.dedup();
+        // A resolver may ask again for a name that it was refused.
+        expected.retain(|e| !found.contains(e));
+        assert!(expected.is_empty(), "missing {expected:?} in {found:?}");
+        let usage = &events.last().unwrap()["usage"];
+        assert_eq!(usage["allowed"], 4, "{text}");
+        assert!(
+            place
+                .qila(&["audit", "verify"])
+                .output()
+                .unwrap()
+                .status
+                .success()
+        );
+    });
+}

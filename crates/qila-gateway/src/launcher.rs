@@ -126,9 +126,25 @@ impl Gateway {
         Ok(pass::send(&self.link, &encode(&Down::Written { through })?, &[])?)
     }
 
-    /// Ends the process and waits until it is gone.
-    pub fn stop(mut self) -> Result<(), Errno> {
-        self.end()
+    /// Ends the process, waits until it is gone, and answers what it had said that was not taken yet: whatever it did is
+    /// in there, for it speaks before it acts.
+    pub fn stop(mut self) -> Result<Vec<EventKind>, Gone> {
+        self.end()?;
+        let mut events = Vec::new();
+        loop {
+            let got = rustix::net::recv(&self.link, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT);
+            let n = match got {
+                Ok((0, _)) => return Ok(events),
+                Ok((n, _)) => n,
+                Err(Errno::INTR) => continue,
+                // It left something unread, such as the last confirmation.
+                Err(Errno::CONNRESET) => continue,
+                Err(e) => return Err(e.into()),
+            };
+            if let Up::Event { kind, .. } = decode(self.buffer.get(..n).unwrap_or(&[]))? {
+                events.push(kind);
+            }
+        }
     }
 
     fn end(&mut self) -> Result<(), Errno> {

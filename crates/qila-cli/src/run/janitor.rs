@@ -1,4 +1,5 @@
 //! A small process that cleans up if Qila itself is killed: cgroups have no owner that could die with it.
+use super::evidence::Evidence;
 use crate::fail::Fail;
 use crate::home::Home;
 use crate::state::{self, RunDir};
@@ -86,12 +87,44 @@ pub(crate) fn sweep(home: &Home) -> Result<(), Fail> {
     Ok(())
 }
 
-fn reclaim(home: &Home, run: &RunDir, mut meta: crate::state::Meta) -> Result<(), Fail> {
+fn reclaim(home: &Home, run: &RunDir, meta: crate::state::Meta) -> Result<(), Fail> {
+    let found = take_back(run, &meta)?;
+    // Before the directory goes: it is what says that there is something to record.
+    Evidence::of(home, &run.id)
+        .orphaned(found)
+        .map_err(|fail| fail.prefix(&format!("run {} was left behind, and ", run.id)))?;
+    if !run.holds_changes() {
+        return run.remove(home);
+    }
+    mark(run, meta)
+}
+
+/// Records that a run which nobody looks after has ended, unless that was done. Its directory stays.
+pub(crate) fn settle(home: &Home, run: &RunDir) -> Result<(), Fail> {
+    let Some(meta) = run.meta().filter(|m| m.ended.is_none()) else {
+        return Ok(());
+    };
+    let found = take_back(run, &meta)?;
+    Evidence::of(home, &run.id).orphaned(found)?;
+    mark(run, meta)
+}
+
+fn mark(run: &RunDir, mut meta: crate::state::Meta) -> Result<(), Fail> {
+    meta.ended = Some("orphaned".into());
+    run.write_meta(&meta)
+}
+
+/// Takes back what outlives the processes of a run; answers what there was, in words.
+fn take_back(run: &RunDir, meta: &crate::state::Meta) -> Result<Vec<String>, Fail> {
+    let mut found = vec![format!("the directory {}", run.path().display())];
     for path in meta
         .cgroups
         .iter()
         .filter(|p| p.starts_with("/sys/fs/cgroup/") && p.ends_with(run.id.as_str()))
     {
+        if Path::new(path).exists() {
+            found.push(format!("the cgroup {path}"));
+        }
         let swept = sweep_cgroup(Path::new(path));
         swept.map_err(|e| {
             Fail::new(format!(
@@ -100,9 +133,5 @@ fn reclaim(home: &Home, run: &RunDir, mut meta: crate::state::Meta) -> Result<()
             ))
         })?;
     }
-    if !run.holds_changes() {
-        return run.remove(home);
-    }
-    meta.ended = Some("orphaned".into());
-    run.write_meta(&meta)
+    Ok(found)
 }

@@ -60,19 +60,19 @@ impl Outside {
     }
 
     /// Starts the gateway, if anything may leave at all.
-    pub(crate) fn gateway(self, plan: &Plan, args: &Run) -> Result<Option<Gateway>, Fail> {
+    pub(crate) fn gateway(&self, plan: &Plan, args: &Run) -> Result<Option<Gateway>, Fail> {
         if !plan.network().has_gateway() {
             return Ok(None);
         }
         let cwd = std::env::current_dir().unwrap_or_default();
         let upstream_ca: Vec<PathBuf> = args.upstream_ca.iter().map(|p| cwd.join(p)).collect();
         let config = Config {
-            permit: self.permit,
-            placeholders: self.placeholders,
+            permit: self.permit.clone(),
+            placeholders: self.placeholders.clone(),
             upstreams: args.upstream.clone(),
             upstream_ca,
-            home: self.home,
-            workspace: self.workspace,
+            home: self.home.clone(),
+            workspace: self.workspace.clone(),
         };
         let started = Gateway::start(config);
         started

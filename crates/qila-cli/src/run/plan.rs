@@ -111,7 +111,9 @@ fn refused(refusal: &Refusal) -> Fail {
             format!("{hint}; or {also}")
         };
     }
-    Fail::new(format!("refused: {refusal}")).hint(hint)
+    Fail::new(format!("refused: {refusal}"))
+        .hint(hint)
+        .clause(refusal.clause.as_str())
 }
 
 pub(crate) fn text(path: &Path) -> Result<String, Fail> {

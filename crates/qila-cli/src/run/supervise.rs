@@ -38,8 +38,10 @@ pub(crate) struct Ending {
     pub code: Option<i32>,
     /// Signal.
     pub signal: Option<i32>,
-    /// The limit that ended it, in words.
-    pub limit: Option<String>,
+    /// The limit that ended it.
+    pub limit: Option<Reached>,
+    /// Whether Qila was told to end it, by a signal.
+    pub told: bool,
     /// Wall-clock time in milliseconds.
     pub wall_ms: u64,
     /// Processor time in milliseconds.
@@ -48,10 +50,24 @@ pub(crate) struct Ending {
     pub peak_memory: u64,
     /// Bytes of output.
     pub output: u64,
-    /// Accesses to the network that were allowed.
-    pub allowed: u64,
-    /// Accesses to the network that were denied.
-    pub denied: u64,
+}
+
+/// A limit that was reached.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    /// The clause.
+    pub clause: &'static str,
+    /// What happened, in words.
+    pub words: String,
+}
+
+impl Reached {
+    fn memory() -> Reached {
+        Reached {
+            clause: "resources.memory",
+            words: "memory limit reached".into(),
+        }
+    }
 }
 
 /// Our ends of the agent's streams.
@@ -71,7 +87,7 @@ pub(crate) fn supervise(
     sandbox: &mut Sandbox,
     plan: &Plan,
     streams: Streams,
-    witness: &mut Witness,
+    witness: &mut Witness<'_, '_>,
 ) -> Result<Ending, Fail> {
     let signals = SignalFd::new(&[HUP, INT, QUIT, USR1, TERM, WINCH])
         .map_err(|e| Fail::new(format!("taking over signals: {e}")))?;
@@ -130,7 +146,11 @@ pub(crate) fn supervise(
         let output: u64 = relays.iter().skip(1).map(|r| r.total).sum();
         watch.ending.output = output;
         if let Some(limit) = plan.timers().output.filter(|l| output > l.0) {
-            watch.over(sandbox, format!("output limit {limit} reached"))?;
+            watch.over(
+                sandbox,
+                "resources.output",
+                format!("output limit {limit} reached"),
+            )?;
         }
         if !ended {
             watch.tick(sandbox)?;
@@ -156,7 +176,7 @@ fn wait(
     sandbox: &Sandbox,
     signals: &SignalFd,
     relays: &[Relay],
-    witness: &Witness,
+    witness: &Witness<'_, '_>,
     ended: bool,
 ) -> Result<Ready, Fail> {
     let mut fds = Vec::with_capacity(6);
@@ -231,7 +251,11 @@ impl Watch<'_> {
             }
             Ok((Report::OverLimit { .. }, _)) => {
                 let limit = self.plan.accounting().as_ref().map_or(0, |a| a.memory);
-                self.over(sandbox, format!("memory limit {} reached", Bytes(limit)))?;
+                self.over(
+                    sandbox,
+                    "resources.memory",
+                    format!("memory limit {} reached", Bytes(limit)),
+                )?;
                 Ok(false)
             }
             Ok(_) => Err(Fail::new("the sandbox spoke out of turn and was ended")),
@@ -263,8 +287,12 @@ impl Watch<'_> {
                     let _ = tcsetwinsize(main, size);
                 }
             }
-            USR1 => self.kill(sandbox)?,
+            USR1 => {
+                self.ending.told = true;
+                self.kill(sandbox)?;
+            }
             other => {
+                self.ending.told |= matches!(other, TERM | HUP);
                 tell(sandbox, Order::Signal(other))?;
                 if matches!(other, TERM | HUP) && self.grace.is_none() {
                     self.grace = Some(Instant::now() + GRACE);
@@ -283,8 +311,8 @@ impl Watch<'_> {
         Ok(())
     }
 
-    fn over(&mut self, sandbox: &Sandbox, what: String) -> Result<(), Fail> {
-        self.ending.limit.get_or_insert(what);
+    fn over(&mut self, sandbox: &Sandbox, clause: &'static str, words: String) -> Result<(), Fail> {
+        self.ending.limit.get_or_insert(Reached { clause, words });
         self.kill(sandbox)
     }
 
@@ -292,18 +320,22 @@ impl Watch<'_> {
         if let Some(limit) = self.plan.timers().wall_time
             && self.started.elapsed() >= Duration::from_millis(limit.0)
         {
-            self.over(sandbox, format!("wall time limit {limit} reached"))?;
+            self.over(
+                sandbox,
+                "resources.wall_time",
+                format!("wall time limit {limit} reached"),
+            )?;
         }
         if self.grace.is_some_and(|g| Instant::now() >= g) {
             self.kill(sandbox)?;
         }
         if self.plan.cgroup().oom.is_some() && counters(self.plan.cgroup()).killed_for_memory > 0 {
-            self.over(sandbox, "memory limit reached".into())?;
+            self.over(sandbox, "resources.memory", Reached::memory().words)?;
         }
         if let (Some(limit), Some(disk)) = (self.plan.timers().layer, &mut self.disk)
             && let Some(wrong) = over_layer(disk.sample(), limit)
         {
-            self.over(sandbox, wrong)?;
+            self.over(sandbox, "resources.disk", wrong)?;
         }
         Ok(())
     }
@@ -311,7 +343,7 @@ impl Watch<'_> {
     fn done(mut self) -> Ending {
         let counted = counters(self.plan.cgroup());
         if counted.killed_for_memory > 0 {
-            self.ending.limit.get_or_insert("memory limit reached".into());
+            self.ending.limit.get_or_insert_with(Reached::memory);
         }
         if let Some(peak) = counted.peak_memory {
             self.ending.peak_memory = peak;

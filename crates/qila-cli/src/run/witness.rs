@@ -1,30 +1,23 @@
 //! Between the gateway and the log: what the gateway decides takes effect only once it is written.
+use super::evidence::Evidence;
 use crate::fail::Fail;
-use qila_gateway::Gateway;
+use qila_gateway::{Batch, Gateway};
 use rustix::fd::BorrowedFd;
 
-/// Hears the gateway of a run, if it has one.
-pub(crate) struct Witness {
+/// Hears the gateway of a run, if it has one, and writes down what it says.
+pub(crate) struct Witness<'a, 'h> {
     gateway: Option<Gateway>,
-    /// Accesses that were allowed.
-    pub allowed: u64,
-    /// Accesses that were denied.
-    pub denied: u64,
+    evidence: &'a mut Evidence<'h>,
 }
 
-fn gone(why: impl std::fmt::Display) -> Fail {
-    Fail::new(format!(
-        "the gateway is gone ({why}), and the run was ended with it"
-    ))
+fn gone(why: qila_gateway::Gone) -> Fail {
+    Fail::new(format!("{why}; the run was ended with it"))
 }
 
-impl Witness {
-    pub(crate) fn new(gateway: Option<Gateway>) -> Witness {
-        Witness {
-            gateway,
-            allowed: 0,
-            denied: 0,
-        }
+impl<'a, 'h> Witness<'a, 'h> {
+    /// Of a gateway that listens already.
+    pub(crate) fn new(gateway: Option<Gateway>, evidence: &'a mut Evidence<'h>) -> Witness<'a, 'h> {
+        Witness { gateway, evidence }
     }
 
     /// What to wait on.
@@ -32,39 +25,27 @@ impl Witness {
         self.gateway.as_ref().map(Gateway::link)
     }
 
-    /// Takes what the gateway has said, writes it down, and lets it go on. False: it had said nothing.
-    pub(crate) fn hear(&mut self) -> Result<bool, Fail> {
+    /// Takes what the gateway has said, writes it down, and lets it go on.
+    pub(crate) fn hear(&mut self) -> Result<(), Fail> {
         let Some(gateway) = &mut self.gateway else {
-            return Ok(false);
+            return Ok(());
         };
-        let batch = gateway.take().map_err(gone)?;
-        if batch.events.is_empty() {
-            return Ok(false);
-        }
-        for event in &batch.events {
-            if let qila_types::EventKind::Decision(decision) = event {
-                let count = if decision.allowed {
-                    &mut self.allowed
-                } else {
-                    &mut self.denied
-                };
-                *count = count.saturating_add(1);
-            }
-        }
-        if let Some(through) = batch.confirm {
-            gateway.written(through).map_err(gone)?;
-        }
-        Ok(true)
-    }
-
-    /// Takes the last of it, and ends the gateway.
-    pub(crate) fn close(&mut self) -> Result<(), Fail> {
-        while self.hear()? {}
-        match self.gateway.take() {
-            Some(gateway) => gateway
-                .stop()
-                .map_err(|e| Fail::new(format!("the gateway could not be ended: {e}"))),
+        let Batch { events, confirm } = gateway.take().map_err(gone)?;
+        self.evidence.record(events)?;
+        match confirm {
+            Some(through) => gateway.written(through).map_err(gone),
             None => Ok(()),
         }
+    }
+
+    /// Ends the gateway and writes down the last that it said: all that it did is in there.
+    pub(crate) fn close(self) -> Result<(), Fail> {
+        let Some(gateway) = self.gateway else {
+            return Ok(());
+        };
+        let last = gateway
+            .stop()
+            .map_err(|e| Fail::new(format!("the gateway could not be ended: {e}")))?;
+        self.evidence.record(last)
     }
 }
