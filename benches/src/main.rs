@@ -102,7 +102,7 @@ fn table(options: &Options) -> Result<(), String> {
         rows.extend(bulk::rows(&scratch, &qila, options.runs.div_ceil(4)));
     }
     if wanted("evidence") {
-        rows.extend(evidence::rows());
+        rows.extend(evidence::rows(&scratch));
     }
     let text = report::markdown(&rows);
     let document = report::document("run", options.runs, &rows);
@@ -114,14 +114,18 @@ fn table(options: &Options) -> Result<(), String> {
     if !options.markdown {
         let count = |verdict: &str| rows.iter().filter(|row| row.verdict() == verdict).count();
         println!(
-            "{} met, {} missed, {} skipped",
+            "{} met, {} missed, {} skipped, {} failed",
             count("met"),
             count("missed"),
-            count("skipped")
+            count("skipped"),
+            count("failed")
         );
         println!("figures in {}", out.join("run.json").display());
     }
-    Ok(())
+    match rows.iter().filter(|row| row.verdict() == "failed").count() {
+        0 => Ok(()),
+        failed => Err(format!("{failed} rows failed: Qila did not run")),
+    }
 }
 
 #[cfg(test)]

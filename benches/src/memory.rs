@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::qila::Qila;
-use crate::report::{Row, Target};
+use crate::relay;
+use crate::report::{Missing, Row, Target};
 use crate::scratch::Scratch;
 
 /// What one look at `/proc` found, in KiB.
@@ -19,7 +20,7 @@ struct Sample {
 }
 
 /// Measures with and without the gateway.
-pub fn rows(scratch: &Scratch, qila: &Result<Qila, String>) -> Vec<Row> {
+pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>) -> Vec<Row> {
     [("without gateway", 4.0), ("with gateway and one credential", 12.0)]
         .into_iter()
         .map(|(name, limit)| {
@@ -32,26 +33,25 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, String>) -> Vec<Row> {
                                         "processes": peak.processes});
                     Row::measured(title, target, "MiB", peak.pss as f64 / 1024.0, detail)
                 }
-                Err(reason) => Row::skipped(title, target, "MiB", reason),
+                Err(missing) => Row::without(title, target, "MiB", missing),
             }
         })
         .collect()
 }
 
 /// Watches one run; the agent and what it starts do not count.
-fn peak(scratch: &Scratch, qila: &Qila, gateway: bool) -> Result<Sample, String> {
+fn peak(scratch: &Scratch, qila: &Qila, gateway: bool) -> Result<Sample, Missing> {
     let workspace = scratch.sub("empty")?;
-    let policy = if gateway {
-        qila.gateway_policy(scratch)?
+    let options = if gateway {
+        let upstream = relay::source(0).map_err(|error| error.to_string())?;
+        qila.with_gateway(scratch, upstream)?.to_vec()
     } else {
-        "offline".to_owned()
+        ["--policy", "offline", "--isolation", "container"]
+            .map(str::to_owned)
+            .to_vec()
     };
-    let program = qila.run(
-        "memory",
-        &workspace,
-        &["--policy", &policy, "--isolation", "container"],
-        &["sleep", "0.5"],
-    );
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let program = qila.run("memory", &workspace, &options, &["sleep", "0.5"]);
     let mut command = program.command();
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| error.to_string())?;
@@ -65,14 +65,14 @@ fn peak(scratch: &Scratch, qila: &Qila, gateway: bool) -> Result<Sample, String>
         match child.try_wait() {
             Ok(None) => std::thread::sleep(Duration::from_millis(5)),
             Ok(Some(status)) => break status,
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.to_string().into()),
         }
     };
     if !status.success() {
-        return Err(format!("`{}` ended with {status}", program.words.join(" ")));
+        return Err(format!("`{}` ended with {status}", program.words.join(" ")).into());
     }
     if peak.pss == 0 {
-        return Err("smaps_rollup cannot be read here".to_owned());
+        return Err(Missing::Absent("smaps_rollup cannot be read here".to_owned()));
     }
     Ok(peak)
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::bulk::own_copy;
 use crate::qila::{Qila, policy};
-use crate::report::{Row, Target};
+use crate::report::{Missing, Row, Target};
 use crate::scratch::{Scratch, find};
 use crate::stats::Ratio;
 use crate::timing::{Program, interleave};
@@ -32,7 +32,7 @@ const WORK: &[(&str, Prepare)] = &[
 ];
 
 /// Measures every workload: the work alone, which is judged, and the whole process, for comparison.
-pub fn rows(scratch: &Scratch, qila: &Result<Qila, String>, runs: usize) -> Vec<Row> {
+pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>, runs: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, prepare) in WORK {
         let title = format!("{name}, inside ÷ outside");
@@ -40,19 +40,19 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, String>, runs: usize) -> Vec<
         match qila
             .as_ref()
             .map_err(Clone::clone)
-            .and_then(|qila| measure(scratch, qila, prepare(scratch)?, runs))
+            .and_then(|qila| Ok((qila, prepare(scratch).map_err(Missing::Absent)?)))
+            .and_then(|(qila, work)| Ok(measure(scratch, qila, work, runs)?))
         {
             Ok([work, whole]) => {
-                rows.push(Row::measured(&title, target, "×", work.0.of_medians, work.1));
-                rows.push(Row::measured(
+                rows.push(Row::ratio(&title, target, &work.0, work.1));
+                rows.push(Row::ratio(
                     format!("{title}, start included"),
                     Target::None,
-                    "×",
-                    whole.0.of_medians,
+                    &whole.0,
                     whole.1,
                 ));
             }
-            Err(reason) => rows.push(Row::skipped(title, target, "×", reason)),
+            Err(missing) => rows.push(Row::without(title, target, "×", missing)),
         }
     }
     rows
