@@ -4,6 +4,11 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+/// `again CMD…`: runs it twice and prints the milliseconds of the second time, when what is cached is cached.
+pub fn again(words: &[String]) -> Result<(), String> {
+    timed(words).and_then(|()| timed(words))
+}
+
 /// `timed CMD…`: runs it once and prints milliseconds.
 pub fn timed(words: &[String]) -> Result<(), String> {
     let (program, rest) = words.split_first().ok_or("`timed` needs a command")?;

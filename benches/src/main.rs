@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         .map(|(first, rest)| (first.as_str(), rest))
     {
         Some(("timed", rest)) => inside::timed(rest),
+        Some(("again", rest)) => inside::again(rest),
         Some(("pull", rest)) => inside::pull(rest),
         _ => Options::parse(&arguments).and_then(|options| table(&options)),
     };

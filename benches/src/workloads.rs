@@ -21,6 +21,8 @@ struct Work {
     folder: PathBuf,
     command: Vec<String>,
     read: Vec<String>,
+    /// Whether it can be run twice in one sandbox and do the same again.
+    repeats: bool,
 }
 
 type Prepare = fn(&Scratch) -> Result<Work, String>;
@@ -41,9 +43,9 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>, runs: usize) -> Vec
             .as_ref()
             .map_err(Clone::clone)
             .and_then(|qila| Ok((qila, prepare(scratch).map_err(Missing::Absent)?)))
-            .and_then(|(qila, work)| Ok(measure(scratch, qila, work, runs)?))
+            .and_then(|(qila, work)| Ok(measure(scratch, qila, &work, runs)?))
         {
-            Ok([work, whole]) => {
+            Ok(Compares { work, whole, again }) => {
                 rows.push(Row::ratio(&title, target, &work.0, work.1));
                 rows.push(Row::ratio(
                     format!("{title}, start included"),
@@ -51,6 +53,11 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>, runs: usize) -> Vec
                     &whole.0,
                     whole.1,
                 ));
+                // A new layer knows no file yet: the first look at each costs, the second does not.
+                rows.extend(again.map(|again| {
+                    let title = format!("{title}, a second time in the same sandbox");
+                    Row::ratio(title, Target::None, &again.0, again.1)
+                }));
             }
             Err(missing) => rows.push(Row::without(title, target, "×", missing)),
         }
@@ -60,29 +67,32 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>, runs: usize) -> Vec
 
 type Compared = (Ratio, serde_json::Value);
 
-fn measure(scratch: &Scratch, qila: &Qila, work: Work, runs: usize) -> Result<[Compared; 2], String> {
+type Once = fn(&Program) -> Result<f64, crate::timing::Failed>;
+
+/// The comparisons of one workload.
+struct Compares {
+    /// The work alone, timed inside.
+    work: Compared,
+    /// The whole process, start included.
+    whole: Compared,
+    /// The work alone, the second time.
+    again: Option<Compared>,
+}
+
+fn measure(scratch: &Scratch, qila: &Qila, work: &Work, runs: usize) -> Result<Compares, String> {
     let watch = own_copy(&work.folder)?;
-    let mut words = vec![watch.as_str(), "timed"];
-    words.extend(work.command.iter().map(String::as_str));
     let read = json!(work.read);
     let text = format!(
         "version: 1\nextends: offline\nresources: {{processes: 512}}\nfilesystem: {{read: {read}}}\n"
     );
     let policy = policy(scratch, "workload", &text)?;
-    let inside = qila.run(
-        "inside",
-        &work.folder,
-        &["--policy", &policy, "--isolation", "container"],
-        &words,
-    );
-    let mut outside = Program::new("outside", &work.folder, words.clone());
-    // Variables that the sandbox would not pass on either.
-    outside
-        .variables
-        .push(("GIT_OPTIONAL_LOCKS".to_owned(), "0".to_owned()));
-    let compare = |once: fn(&Program) -> Result<f64, crate::timing::Failed>| -> Result<Compared, String> {
-        let programs = [inside.clone(), outside.clone()];
-        let mut measured = interleave(&programs, runs, |program| {
+    let compare = |how: &str, once: Once| -> Result<Compared, String> {
+        let mut words = vec![watch.as_str(), how];
+        words.extend(work.command.iter().map(String::as_str));
+        let options = ["--policy", &policy, "--isolation", "container"];
+        let inside = qila.run("inside", &work.folder, &options, &words);
+        let outside = Program::new("outside", &work.folder, words);
+        let mut measured = interleave(&[inside, outside], runs, |program| {
             // Outside, what the last run left would make this one shorter; inside, the layer is new each time.
             drop(std::fs::remove_dir_all(work.folder.join("target")));
             once(program)
@@ -91,12 +101,19 @@ fn measure(scratch: &Scratch, qila: &Qila, work: Work, runs: usize) -> Result<[C
         let ours = measured.next().ok_or("not measured")??;
         let theirs = measured.next().ok_or("not measured")??;
         let ratio = Ratio::new(&ours, &theirs);
-        Ok((
-            ratio,
-            json!({"inside_ms": ours.summary(), "outside_ms": theirs.summary(), "ratio": ratio.summary()}),
-        ))
+        let detail =
+            json!({"inside_ms": ours.summary(), "outside_ms": theirs.summary(), "ratio": ratio.summary()});
+        Ok((ratio, detail))
     };
-    Ok([compare(Program::printed)?, compare(Program::time)?])
+    let again = work
+        .repeats
+        .then(|| compare("again", Program::printed))
+        .transpose()?;
+    Ok(Compares {
+        work: compare("timed", Program::printed)?,
+        whole: compare("timed", Program::time)?,
+        again,
+    })
 }
 
 fn git(scratch: &Scratch) -> Result<Work, String> {
@@ -130,6 +147,7 @@ fn git(scratch: &Scratch) -> Result<Work, String> {
         folder,
         command: command.map(str::to_owned).to_vec(),
         read: Vec::new(),
+        repeats: true,
     })
 }
 
@@ -158,6 +176,7 @@ fn cargo(scratch: &Scratch) -> Result<Work, String> {
         folder,
         command: ["sh", "-c", &script].map(str::to_owned).to_vec(),
         read: vec![sysroot],
+        repeats: false,
     })
 }
 
@@ -198,6 +217,7 @@ fn pytest(scratch: &Scratch) -> Result<Work, String> {
         folder,
         command: command.map(str::to_owned).to_vec(),
         read,
+        repeats: false,
     })
 }
 

@@ -44,7 +44,6 @@ pub const PURE: &[&str] = &[
     "qila-plan",
     "qila-authorizer",
     "qila-inspect",
-    "qila-seccomp",
     "qila-wire",
 ];
 
