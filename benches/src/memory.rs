@@ -9,6 +9,7 @@ use crate::qila::Qila;
 use crate::relay;
 use crate::report::{Missing, Row, Target};
 use crate::scratch::Scratch;
+use crate::stats::Samples;
 
 /// What one look at `/proc` found, in KiB.
 #[derive(Debug, Default, Clone, Copy)]
@@ -19,24 +20,36 @@ struct Sample {
     processes: u64,
 }
 
-/// Measures with and without the gateway.
-pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>) -> Vec<Row> {
-    [("without gateway", 4.0), ("with gateway and one credential", 12.0)]
-        .into_iter()
-        .map(|(name, limit)| {
-            let title = format!("peak memory of Qila's own processes, {name}");
-            let target = Target::AtMost(limit);
-            let peak = qila.as_ref().map_err(Clone::clone).and_then(|qila| peak(scratch, qila, limit > 4.0));
-            match peak {
-                Ok(peak) => {
-                    let detail = json!({"pss_kib": peak.pss, "rss_kib": peak.rss, "sum_of_vmhwm_kib": peak.high_water,
-                                        "processes": peak.processes});
-                    Row::measured(title, target, "MiB", peak.pss as f64 / 1024.0, detail)
-                }
-                Err(missing) => Row::without(title, target, "MiB", missing),
+/// Measures with and without the gateway: the median of so many runs' peaks.
+pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>, runs: usize) -> Vec<Row> {
+    [
+        ("without gateway", 4.0),
+        ("with gateway and one credential", 12.0),
+    ]
+    .into_iter()
+    .map(|(name, limit)| {
+        let title = format!("peak memory of Qila's own processes, {name}");
+        let target = Target::AtMost(limit);
+        let peaks = qila.as_ref().map_err(Clone::clone).and_then(|qila| {
+            (0..runs)
+                .map(|_| peak(scratch, qila, limit > 4.0))
+                .collect::<Result<Vec<Sample>, Missing>>()
+        });
+        match peaks {
+            Ok(peaks) => {
+                let of =
+                    |what: fn(&Sample) -> u64| Samples(peaks.iter().map(|peak| what(peak) as f64).collect());
+                let pss = of(|peak| peak.pss);
+                let detail = json!({"pss_kib": pss.summary(), "rss_kib": of(|peak| peak.rss).summary(),
+                                        "sum_of_vmhwm_kib": of(|peak| peak.high_water).summary(),
+                                        "processes": of(|peak| peak.processes).summary()});
+                Row::measured(title, target, "MiB", pss.median() / 1024.0, detail)
+                    .with_tail(pss.percentile(0.95) / 1024.0)
             }
-        })
-        .collect()
+            Err(missing) => Row::without(title, target, "MiB", missing),
+        }
+    })
+    .collect()
 }
 
 /// Watches one run; the agent and what it starts do not count.
