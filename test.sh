@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 missing=()
-for pair in setpriv:util-linux pgrep:procps cc:gcc; do
+for pair in setpriv:util-linux pgrep:procps cc:gcc curl:curl hostname:hostname; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 [ -x /usr/bin/python3 ] || missing+=(python3-minimal)

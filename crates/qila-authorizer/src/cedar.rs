@@ -1,8 +1,8 @@
 //! Asking Cedar. An error of evaluation is an error here: Cedar itself would skip the policy.
 use crate::{Access, CompileError, Host, glob, text};
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, EntityUid, PolicyId, PolicySet, Request, RestrictedExpression, Schema,
-    ValidationMode, Validator,
+    Authorizer, Context, Decision, Entities, EntityUid, PolicyId, PolicySet, Request, RestrictedExpression,
+    Schema, ValidationMode, Validator,
 };
 use qila_policy::model::Policy;
 use std::collections::HashMap;
@@ -39,7 +39,9 @@ impl Engine {
                 cedar_policy::EntityId::new("agent"),
             ),
             network: EntityUid::from_type_name_and_id(
-                "Qila::Network".parse().map_err(|e| CompileError(format!("{e}")))?,
+                "Qila::Network"
+                    .parse()
+                    .map_err(|e| CompileError(format!("{e}")))?,
                 cedar_policy::EntityId::new("out"),
             ),
             compiled: Mutex::default(),
@@ -59,7 +61,11 @@ impl Engine {
             Access::Connect { .. } => "connect",
             Access::Http { .. } => "http",
         };
-        let of_rule = policy.network.allow.get(rule).ok_or_else(|| CompileError("no such rule".into()))?;
+        let of_rule = policy
+            .network
+            .allow
+            .get(rule)
+            .ok_or_else(|| CompileError("no such rule".into()))?;
         let slice = self.slice((action, rule), || {
             text::rule(rule, of_rule)
                 .into_iter()
@@ -72,13 +78,23 @@ impl Engine {
             return Ok(false);
         }
         let Some(at) = credential else { return Ok(true) };
-        let of = policy.credentials.get(at).ok_or_else(|| CompileError("no such credential".into()))?;
+        let of = policy
+            .credentials
+            .get(at)
+            .ok_or_else(|| CompileError("no such credential".into()))?;
         let slice = self.slice(("use_credential", at), || text::credential(of))?;
         let resource = EntityUid::from_type_name_and_id(
-            "Qila::Credential".parse().map_err(|e| CompileError(format!("{e}")))?,
+            "Qila::Credential"
+                .parse()
+                .map_err(|e| CompileError(format!("{e}")))?,
             cedar_policy::EntityId::new(&of.name),
         );
-        self.evaluate(&slice, "use_credential", resource, context(access, std::iter::empty())?)
+        self.evaluate(
+            &slice,
+            "use_credential",
+            resource,
+            context(access, std::iter::empty())?,
+        )
     }
 
     fn slice(&self, key: Key, text: impl FnOnce() -> String) -> Result<Arc<PolicySet>, CompileError> {
@@ -119,7 +135,10 @@ fn parse(text: &str) -> Result<PolicySet, CompileError> {
 fn context<'a>(access: &Access<'_>, globs: impl Iterator<Item = &'a str>) -> Result<Context, CompileError> {
     let mut pairs: Vec<(String, RestrictedExpression)> = Vec::with_capacity(4);
     let mut host = |host: Host<'_>| match host {
-        Host::Name(name) => pairs.push(("host".into(), RestrictedExpression::new_string(name.as_str().into()))),
+        Host::Name(name) => pairs.push((
+            "host".into(),
+            RestrictedExpression::new_string(name.as_str().into()),
+        )),
         Host::Address(ip) => pairs.push(("address".into(), RestrictedExpression::new_ip(ip.to_string()))),
     };
     match *access {
@@ -150,8 +169,17 @@ fn context<'a>(access: &Access<'_>, globs: impl Iterator<Item = &'a str>) -> Res
 pub(crate) fn check(policy: &Policy) -> Result<(), CompileError> {
     let (schema, _) = Schema::from_cedarschema_str(text::SCHEMA).map_err(|e| CompileError(e.to_string()))?;
     let mut all = PolicySet::new();
-    let rules = policy.network.allow.iter().enumerate().flat_map(|(at, r)| text::rule(at, r)).map(|(_, t)| t);
-    for (at, text) in rules.chain(policy.credentials.iter().map(text::credential)).enumerate() {
+    let rules = policy
+        .network
+        .allow
+        .iter()
+        .enumerate()
+        .flat_map(|(at, r)| text::rule(at, r))
+        .map(|(_, t)| t);
+    for (at, text) in rules
+        .chain(policy.credentials.iter().map(text::credential))
+        .enumerate()
+    {
         let one = cedar_policy::Policy::parse(Some(PolicyId::new(format!("p{at}"))), &text)
             .map_err(|e| CompileError(e.to_string()))?;
         all.add(one).map_err(|e| CompileError(e.to_string()))?;

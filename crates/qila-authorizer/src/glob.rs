@@ -42,7 +42,9 @@ fn decode(text: &str) -> Option<String> {
             continue;
         }
         let hex = [bytes.next()?, bytes.next()?];
-        let hex = std::str::from_utf8(&hex).ok().filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let hex = std::str::from_utf8(&hex)
+            .ok()
+            .filter(|h| h.bytes().all(|b| b.is_ascii_hexdigit()))?;
         out.push(u8::from_str_radix(hex, 16).ok()?);
     }
     // Bytes that are no UTF-8 stand for themselves: nothing that is looked for hides in them.
@@ -77,7 +79,9 @@ pub fn matches(pattern: &str, path: &str) -> bool {
             },
         }
     }
-    pattern.get(p..).is_none_or(|rest| rest.iter().all(|r| *r == "**"))
+    pattern
+        .get(p..)
+        .is_none_or(|rest| rest.iter().all(|r| *r == "**"))
 }
 
 /// Decodes what never needed encoding, so that one path has one spelling.
@@ -127,7 +131,9 @@ fn segment(pattern: &str, text: &str) -> bool {
             },
         }
     }
-    pattern.get(p..).is_none_or(|rest| rest.iter().all(|b| *b == b'*'))
+    pattern
+        .get(p..)
+        .is_none_or(|rest| rest.iter().all(|b| *b == b'*'))
 }
 
 #[cfg(test)]
@@ -161,12 +167,29 @@ mod tests {
 
     #[test]
     fn paths_in_disguise_are_not_well_formed() {
-        for good in ["/", "/v1/chat", "/a%20b", "/%C3%A9", "/a..b/c", "/...", "/a%", "/%FF"] {
+        for good in [
+            "/", "/v1/chat", "/a%20b", "/%C3%A9", "/a..b/c", "/...", "/a%", "/%FF",
+        ] {
             assert_eq!(well_formed(good), good != "/a%", "{good}");
         }
         for bad in [
-            "", "v1", "*", "/../x", "/v1/..", "/v1/%2e%2e/x", "/v1/.%2E/x", "/v1/%252e%252e/x", "/a%2fb", "/a%252Fb", "/a%5cb",
-            "/a\\b", "/a%00", "/a\u{1}", "/%zz", "/./a", "/a%25252fb",
+            "",
+            "v1",
+            "*",
+            "/../x",
+            "/v1/..",
+            "/v1/%2e%2e/x",
+            "/v1/.%2E/x",
+            "/v1/%252e%252e/x",
+            "/a%2fb",
+            "/a%252Fb",
+            "/a%5cb",
+            "/a\\b",
+            "/a%00",
+            "/a\u{1}",
+            "/%zz",
+            "/./a",
+            "/a%25252fb",
         ] {
             assert!(!well_formed(bad), "{bad}");
         }
@@ -183,7 +206,9 @@ mod tests {
         }
         match (pattern.first(), path.first()) {
             (None, None) => true,
-            (Some(&"**"), _) => oracle(&pattern[1..], path) || (!path.is_empty() && oracle(pattern, &path[1..])),
+            (Some(&"**"), _) => {
+                oracle(&pattern[1..], path) || (!path.is_empty() && oracle(pattern, &path[1..]))
+            }
             (Some(p), Some(t)) => inside(p.as_bytes(), t.as_bytes()) && oracle(&pattern[1..], &path[1..]),
             _ => false,
         }

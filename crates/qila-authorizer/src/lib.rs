@@ -125,7 +125,9 @@ impl Authorizer {
             Some((rule, at))
         });
         let (rule, credential) = match (with_credential, found.matching.first()) {
-            (Some((rule, credential)), _) if matches!(access, Access::Http { .. }) => (rule, Some(credential)),
+            (Some((rule, credential)), _) if matches!(access, Access::Http { .. }) => {
+                (rule, Some(credential))
+            }
             (_, Some(rule)) => (*rule, None),
             (_, None) => return deny(no_rule(access)),
         };
@@ -171,7 +173,10 @@ fn no_rule(access: &Access<'_>) -> String {
             method,
             path,
         } => {
-            let (method, path): (String, String) = (method.chars().take(32).collect(), path.chars().take(256).collect());
+            let (method, path): (String, String) = (
+                method.chars().take(32).collect(),
+                path.chars().take(256).collect(),
+            );
             format!("no rule of `network.allow` allows {method} {path} on {host}:{port}")
         }
     }

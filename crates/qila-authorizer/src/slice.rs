@@ -50,7 +50,9 @@ impl Slices {
         };
         let mut found = Candidates::default();
         for at in self.naming(host) {
-            let Some(rule) = policy.network.allow.get(at) else { continue };
+            let Some(rule) = policy.network.allow.get(at) else {
+                continue;
+            };
             if !names(&rule.host, host) || port.is_some_and(|p| !rule.ports.contains(&p)) {
                 continue;
             }
@@ -83,6 +85,13 @@ fn request_matches(rule: &NetRule, access: &Access<'_>) -> bool {
     let Access::Http { method, path, .. } = access else {
         return true;
     };
-    let method = rule.methods.as_ref().is_none_or(|m| m.iter().any(|m| m == method));
-    method && rule.paths.as_ref().is_none_or(|globs| globs.iter().any(|g| glob::matches(&g.0, path)))
+    let method = rule
+        .methods
+        .as_ref()
+        .is_none_or(|m| m.iter().any(|m| m == method));
+    method
+        && rule
+            .paths
+            .as_ref()
+            .is_none_or(|globs| globs.iter().any(|g| glob::matches(&g.0, path)))
 }

@@ -30,10 +30,16 @@ fn host(pattern: &HostPattern) -> String {
     match pattern {
         HostPattern::Exact(name) => format!("context has host && context.host == {}", quoted(name.as_str())),
         HostPattern::Beneath(name) => {
-            format!("context has host && context.host like {}", quoted(&format!("*.{name}")))
+            format!(
+                "context has host && context.host like {}",
+                quoted(&format!("*.{name}"))
+            )
         }
         HostPattern::Net(net) => {
-            format!("context has address && context.address.isInRange(ip({}))", quoted(&net.to_string()))
+            format!(
+                "context has address && context.address.isInRange(ip({}))",
+                quoted(&net.to_string())
+            )
         }
     }
 }
@@ -50,11 +56,15 @@ pub(crate) fn rule(at: usize, rule: &NetRule) -> [(&'static str, String); 3] {
     let mut http = format!("{host} && {port}");
     if let Some(methods) = &rule.methods {
         let methods = set(methods.iter().map(|m| quoted(m)));
-        http.push_str(&format!(" && context has method && {methods}.contains(context.method)"));
+        http.push_str(&format!(
+            " && context has method && {methods}.contains(context.method)"
+        ));
     }
     if let Some(paths) = &rule.paths {
         let globs = set(paths.iter().map(|g| quoted(&g.0)));
-        http.push_str(&format!(" && context has globs && context.globs.containsAny({globs})"));
+        http.push_str(&format!(
+            " && context has globs && context.globs.containsAny({globs})"
+        ));
     }
     let policy = |action: &str, when: &str| {
         format!(
@@ -70,19 +80,33 @@ pub(crate) fn rule(at: usize, rule: &NetRule) -> [(&'static str, String); 3] {
 
 /// The policy of one credential.
 pub(crate) fn credential(credential: &Credential) -> String {
-    let hosts: Vec<String> = credential.hosts.iter().map(|h| format!("({})", host(h))).collect();
+    let hosts: Vec<String> = credential
+        .hosts
+        .iter()
+        .map(|h| format!("({})", host(h)))
+        .collect();
     let name = quoted(&credential.name);
     format!(
         "@id({})\npermit (principal, action == Qila::Action::\"use_credential\", resource == Qila::Credential::{name})\nwhen {{ {} }};\n",
         quoted(&format!("credentials.{}", credential.name)),
-        if hosts.is_empty() { "false".to_owned() } else { hosts.join(" || ") }
+        if hosts.is_empty() {
+            "false".to_owned()
+        } else {
+            hosts.join(" || ")
+        }
     )
 }
 
 /// All of it, for a person.
 pub(crate) fn whole(policy: &Policy) -> String {
     let schema: String = SCHEMA.lines().map(|l| format!("// {l}\n")).collect();
-    let rules = policy.network.allow.iter().enumerate().flat_map(|(at, r)| rule(at, r)).map(|(_, t)| t);
+    let rules = policy
+        .network
+        .allow
+        .iter()
+        .enumerate()
+        .flat_map(|(at, r)| rule(at, r))
+        .map(|(_, t)| t);
     let credentials = policy.credentials.iter().map(credential);
     let all: Vec<String> = rules.chain(credentials).collect();
     format!("{schema}\n{}", all.join("\n"))

@@ -75,6 +75,13 @@ pub(crate) struct Run {
     /// Run although this clause cannot be enforced; recorded as evidence. May be repeated.
     #[arg(long, value_name = "CLAUSE")]
     pub allow_unenforced: Vec<String>,
+    /// Reach a host of the policy at this address instead of the one that its name resolves to; also the only way to a private
+    /// address by name. May be repeated.
+    #[arg(long, value_name = "NAME[:PORT]=ADDR:PORT")]
+    pub upstream: Vec<qila_gateway::Upstream>,
+    /// File of further CA certificates (PEM) to verify upstreams against. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub upstream_ca: Vec<PathBuf>,
     /// Print the summary as one JSON object.
     #[arg(long)]
     pub json: bool,

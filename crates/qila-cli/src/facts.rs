@@ -22,12 +22,15 @@ pub(crate) struct Look<'a> {
 /// Looks at the host.
 pub(crate) fn collect(look: &Look<'_>) -> HostFacts {
     let mut paths = BTreeMap::new();
-    let always = ["/etc/resolv.conf", "/etc/hosts"];
-    for path in look.paths.iter().map(String::as_str).chain(always) {
+    for path in look.paths {
         if let Some(fact) = path_fact(path) {
             paths.insert(path.to_owned(), fact);
         }
     }
+    let replaced = ["/etc/resolv.conf", "/etc/hosts"];
+    let base_files = replaced
+        .iter()
+        .filter_map(|p| Some(((*p).to_owned(), within(look.base, p)?)));
     HostFacts {
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         landlock_abi: qila_sys::landlock::abi(),
@@ -36,7 +39,8 @@ pub(crate) fn collect(look: &Look<'_>) -> HostFacts {
         cpus: cpus(),
         root: root(look.base),
         paths,
-        ca_bundles: ca_bundles(),
+        base_files: base_files.collect(),
+        ca_bundles: ca_bundles(look.base),
         devices: devices(look.storage),
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
@@ -62,8 +66,7 @@ fn path_fact(path: &str) -> Option<PathFact> {
     if !there(path) {
         return None; // most are not, and resolving looks at every part
     }
-    // A dangling resolv.conf (its target under /run) still tells where one is expected.
-    let real = std::fs::canonicalize(path).or_else(|_| dangling(path)).ok()?;
+    let real = std::fs::canonicalize(path).ok()?;
     let kind = if real.is_dir() {
         PathKind::Directory
     } else {
@@ -73,6 +76,19 @@ fn path_fact(path: &str) -> Option<PathFact> {
         real: real.to_str()?.to_owned(),
         kind,
     })
+}
+
+/// Where a base has this file, links resolved, as it will be seen inside.
+fn within(base: &Path, path: &str) -> Option<String> {
+    let at = base.join(path.trim_start_matches('/'));
+    let real = match std::fs::canonicalize(&at) {
+        Ok(real) => real,
+        // A dangling resolv.conf (its target under /run) still tells where one is expected.
+        Err(_) if base == Path::new("/") => dangling(path).ok()?,
+        Err(_) => return None,
+    };
+    let base = std::fs::canonicalize(base).ok()?;
+    Some(format!("/{}", real.strip_prefix(base).ok()?.to_str()?))
 }
 
 fn dangling(path: &str) -> std::io::Result<std::path::PathBuf> {
@@ -163,7 +179,7 @@ fn cpus() -> Vec<u32> {
         .collect()
 }
 
-fn ca_bundles() -> Vec<String> {
+fn ca_bundles(base: &Path) -> Vec<String> {
     let known = [
         "/etc/ssl/certs/ca-certificates.crt",
         "/etc/pki/tls/certs/ca-bundle.crt",
@@ -172,9 +188,8 @@ fn ca_bundles() -> Vec<String> {
     ];
     let mut out: Vec<String> = known
         .iter()
-        .filter(|p| there(p))
-        .filter_map(|p| std::fs::canonicalize(p).ok())
-        .filter_map(|p| p.to_str().map(str::to_owned))
+        .filter(|p| base.join(p.trim_start_matches('/')).exists())
+        .filter_map(|p| within(base, p))
         .collect();
     out.sort();
     out.dedup();

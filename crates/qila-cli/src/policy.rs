@@ -65,7 +65,7 @@ fn explain_it(named: &str, isolation: Option<crate::args::Tier>, json: bool) -> 
         policy.isolation = tier.named();
     }
     let sentences = explain::sentences(&policy);
-    let planned = run::plan::dry(policy);
+    let planned = permit(policy).and_then(|permit| run::plan::dry(&permit));
     let by = |clause: &str| {
         let plan = planned.as_ref().ok()?;
         let own = plan.enforced().iter().find(|e| e.clause == clause);

@@ -27,7 +27,9 @@ fn inner_v4(ip: Ipv4Addr) -> Option<Inner> {
         (100, 64..=127, _) => Some(Inner::Local),
         // Azure's wire server: reachable from any of its machines, and never from elsewhere.
         (168, 63, 129) if ip.octets()[3] == 16 => Some(Inner::Local),
-        (192, 0, 0 | 2) | (192, 88, 99) | (198, 51, 100) | (203, 0, 113) | (198, 18 | 19, _) => Some(Inner::Local),
+        (192, 0, 0 | 2) | (192, 88, 99) | (198, 51, 100) | (203, 0, 113) | (198, 18 | 19, _) => {
+            Some(Inner::Local)
+        }
         (10, _, _) | (172, 16..=31, _) | (192, 168, _) => Some(Inner::Private),
         _ => None,
     }
@@ -48,11 +50,13 @@ fn inner_v6(ip: Ipv6Addr) -> Option<Inner> {
         [0x64, 0xff9b, 1, ..] => Some(Inner::Local),
         [0x2002, hi, lo, ..] => embedded(hi, lo),
         // Teredo, ORCHID, documentation, discard-only.
-        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x100, 0, 0, 0, ..] | [0x3fff, 0..=0xfff, ..] => Some(Inner::Local),
+        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x100, 0, 0, 0, ..] | [0x3fff, 0..=0xfff, ..] => {
+            Some(Inner::Local)
+        }
         // AWS's metadata service, then unique local, link-local, old site-local, multicast.
         [0xfd00, 0xec2, ..] => Some(Inner::Local),
         [0xfc00..=0xfdff, ..] => Some(Inner::Private),
-        [0xfe80..=0xfeff, ..] | [0xff00.., ..] => Some(Inner::Local),
+        [0xfe80..=0xfeff, ..] | [0xff00..=0xffff, ..] => Some(Inner::Local),
         _ => None,
     }
 }

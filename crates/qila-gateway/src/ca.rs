@@ -39,7 +39,9 @@ impl Authority {
     /// Makes the keys.
     pub(crate) fn new() -> Result<Authority, CaError> {
         let mut params = CertificateParams::new(Vec::new())?;
-        params.distinguished_name.push(DnType::CommonName, "Qila sandbox CA");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Qila sandbox CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let (from, to) = validity();
@@ -71,7 +73,8 @@ impl Authority {
         params.not_before = from.into();
         params.not_after = to.into();
         let certificate: CertificateDer<'static> = params.signed_by(&self.leaf, &self.issuer)?.der().clone();
-        let key = PrivateKeyDer::try_from(self.leaf.serialize_der()).map_err(|e| rustls::Error::General(e.into()))?;
+        let key = PrivateKeyDer::try_from(self.leaf.serialize_der())
+            .map_err(|e| rustls::Error::General(e.into()))?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
@@ -91,7 +94,10 @@ impl Authority {
 /// From an hour ago, for clocks that differ a little, for a year: longer than any run.
 fn validity() -> (SystemTime, SystemTime) {
     let now = SystemTime::now();
-    (now.checked_sub(HOUR).unwrap_or(now), now.checked_add(YEAR).unwrap_or(now))
+    (
+        now.checked_sub(HOUR).unwrap_or(now),
+        now.checked_add(YEAR).unwrap_or(now),
+    )
 }
 
 #[cfg(test)]

@@ -86,7 +86,14 @@ mod tests {
             (read.name.as_str(), read.port, read.address.port()),
             ("api.example.org", Some(443), 8443)
         );
-        for bad in ["", "a=b", "a:x=127.0.0.1:1", "127.0.0.1=127.0.0.1:1", "a=127.0.0.1", "a:70000=1.2.3.4:5"] {
+        for bad in [
+            "",
+            "a=b",
+            "a:x=127.0.0.1:1",
+            "127.0.0.1=127.0.0.1:1",
+            "a=127.0.0.1",
+            "a:70000=1.2.3.4:5",
+        ] {
             assert!(bad.parse::<Upstream>().is_err(), "{bad}");
         }
     }

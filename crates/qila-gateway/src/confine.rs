@@ -20,14 +20,17 @@ const READABLE: [&str; 8] = [
 ];
 
 /// Never needed again by a process that only moves bytes between sockets.
-const NEVER: [&str; 8] = ["execve", "execveat", "clone", "kill", "setsid", "mknodat", "fchmodat", "listen"];
+const NEVER: [&str; 8] = [
+    "execve", "execveat", "clone", "kill", "setsid", "mknodat", "fchmodat", "listen",
+];
 
 /// Descriptors that one connection may need: both sockets, and two pipes to splice through.
 pub(crate) const PER_CONNECTION: u64 = 6;
 
 /// Puts the walls up for good: no capability, no file but what is listed, no other program.
 pub(crate) fn confine() -> Result<(), Errno> {
-    caps::drop_all()?;
+    // It never execs again: the filter below sees to that.
+    caps::clear()?;
     caps::no_new_privs()?;
     let abi = abi();
     // A host without Landlock was refused by the plan already, unless its operator chose to go without.
@@ -40,7 +43,11 @@ pub(crate) fn confine() -> Result<(), Errno> {
                 continue; // nothing there, nothing to allow
             };
             let directory = rustix::fs::fstat(&fd).is_ok_and(|s| s.st_mode & 0o170_000 == 0o040_000);
-            let rights = if directory { fs::READ_FILE | fs::READ_DIR } else { fs::READ_FILE };
+            let rights = if directory {
+                fs::READ_FILE | fs::READ_DIR
+            } else {
+                fs::READ_FILE
+            };
             rules.allow_path(fd.as_fd(), rights)?;
         }
         rules.restrict_self()?;
@@ -74,7 +81,10 @@ pub(crate) fn confine() -> Result<(), Errno> {
 /// Raises the bound on descriptors as far as may be. Answers how many connections that leaves room for.
 pub(crate) fn connections(most: usize) -> usize {
     let mut limit = getrlimit(Resource::Nofile);
-    let wanted = u64::try_from(most).unwrap_or(u64::MAX).saturating_mul(PER_CONNECTION) + 64;
+    let wanted = u64::try_from(most)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(PER_CONNECTION)
+        + 64;
     let ceiling = limit.maximum.unwrap_or(u64::MAX);
     limit.current = Some(limit.current.unwrap_or(u64::MAX).max(wanted.min(ceiling)));
     let _ = setrlimit(Resource::Nofile, limit);

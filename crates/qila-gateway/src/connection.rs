@@ -45,7 +45,10 @@ impl Destination {
 
     /// From a host part of a URL, in whatever spelling.
     pub(crate) fn parse(text: &str) -> Option<Destination> {
-        let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+        let bare = text
+            .strip_prefix('[')
+            .and_then(|t| t.strip_suffix(']'))
+            .unwrap_or(text);
         match bare.parse() {
             Ok(ip) => Some(Destination::Address(ip)),
             Err(_) => HostName::parse(text).map(Destination::Name),
@@ -143,14 +146,18 @@ pub(crate) async fn route(
         refuse(&gate, &stream, denied(access, reason)).await;
         return Ok(());
     }
-    match (listen(&stream, &mut first, verdict.intercept).await?, verdict.intercept) {
+    match (
+        listen(&stream, &mut first, verdict.intercept).await?,
+        verdict.intercept,
+    ) {
         (Speaks::Http, _) => {
             let session = Session::fixed(to, port, false);
             http::serve(gate, Prefixed::new(first, stream), session).await;
         }
         (Speaks::Tls, true) => return terminate(gate, Prefixed::new(first, stream), to, port).await,
         (Speaks::Nothing | Speaks::Other, true) => {
-            let reason = "this rule names methods, paths or a credential: only HTTP is passed, in TLS or in clear";
+            let reason =
+                "this rule names methods, paths or a credential: only HTTP is passed, in TLS or in clear";
             refuse(&gate, &stream, denied(access, reason)).await;
         }
         (spoken, false) => return pass(gate, first, stream, to, port, &verdict, spoken).await,
@@ -198,9 +205,15 @@ async fn more(stream: &TcpStream, first: &mut Vec<u8>) -> std::io::Result<usize>
 
 /// What is spoken, as soon as it can be known.
 fn spoken(first: &[u8]) -> Option<Speaks> {
-    let start = first.iter().position(|b| !matches!(b, b'\r' | b'\n' | b' ' | b'\t'));
+    let start = first
+        .iter()
+        .position(|b| !matches!(b, b'\r' | b'\n' | b' ' | b'\t'));
     let Some(start) = start else {
-        return if first.len() > 64 { Some(Speaks::Other) } else { None };
+        return if first.len() > 64 {
+            Some(Speaks::Other)
+        } else {
+            None
+        };
     };
     let text = first.get(start..).unwrap_or(&[]);
     match text.first() {
@@ -211,11 +224,16 @@ fn spoken(first: &[u8]) -> Option<Speaks> {
     let end = text.iter().position(|b| *b == b'\n');
     let Some(line) = end.and_then(|e| text.get(..e)) else {
         // A line that may still become a request's first, or never will.
-        let binary = text.iter().any(|b| !(b.is_ascii_graphic() || matches!(b, b' ' | b'\t' | b'\r')));
+        let binary = text
+            .iter()
+            .any(|b| !(b.is_ascii_graphic() || matches!(b, b' ' | b'\t' | b'\r')));
         return (binary || text.len() > MAX_LINE).then_some(Speaks::Other);
     };
     let line = String::from_utf8_lossy(line).to_ascii_uppercase();
-    let request = line.split_ascii_whitespace().next_back().is_some_and(|w| w.starts_with("HTTP/"));
+    let request = line
+        .split_ascii_whitespace()
+        .next_back()
+        .is_some_and(|w| w.starts_with("HTTP/"));
     Some(if request { Speaks::Http } else { Speaks::Other })
 }
 
@@ -223,14 +241,20 @@ fn spoken(first: &[u8]) -> Option<Speaks> {
 async fn terminate(gate: Rc<Gate>, stream: Prefixed, to: Destination, port: u16) -> std::io::Result<()> {
     let access = || connect(&to, port);
     let (Some(authority), Destination::Name(name)) = (&gate.authority, &to) else {
-        let _ = gate.recorder.noted(denied(access(), "an address cannot be intercepted")).await;
+        let _ = gate
+            .recorder
+            .noted(denied(access(), "an address cannot be intercepted"))
+            .await;
         return Ok(());
     };
     let accepted = timeout(FIRST_WORDS, LazyConfigAcceptor::new(Default::default(), stream)).await?;
     let start = match accepted {
         Ok(start) => start,
         Err(e) => {
-            let _ = gate.recorder.noted(denied(access(), format!("no TLS greeting: {e}"))).await;
+            let _ = gate
+                .recorder
+                .noted(denied(access(), format!("no TLS greeting: {e}")))
+                .await;
             return Ok(());
         }
     };
@@ -298,7 +322,9 @@ async fn pass(
         }
     };
     let mut stream = stream;
-    if spoken == Speaks::Nothing && !server_first(&gate, &mut stream, &mut upstream, &mut first, &to, port).await? {
+    if spoken == Speaks::Nothing
+        && !server_first(&gate, &mut stream, &mut upstream, &mut first, &to, port).await?
+    {
         return Ok(());
     }
     crate::rate::take(gate.rates.upload.as_ref(), first.len()).await;
@@ -318,17 +344,23 @@ async fn agree(
     first: &mut Vec<u8>,
     to: &Destination,
 ) -> std::io::Result<Result<(), String>> {
-    let Destination::Name(name) = to else { return Ok(Ok(())) };
+    let Destination::Name(name) = to else {
+        return Ok(Ok(()));
+    };
     let deadline = sleep(FIRST_WORDS);
     tokio::pin!(deadline);
     loop {
         match client_hello(first) {
             Hello::Complete(hello) if hello.ech => {
-                return Ok(Err("TLS hides the host's name (ECH); a rule that intercepts can be used with it".into()));
+                return Ok(Err(
+                    "TLS hides the host's name (ECH); a rule that intercepts can be used with it".into(),
+                ));
             }
             Hello::Complete(hello) => {
                 return Ok(match hello.sni {
-                    Some(sni) if sni != *name => Err(format!("TLS asks for `{sni}` on a connection to {name}")),
+                    Some(sni) if sni != *name => {
+                        Err(format!("TLS asks for `{sni}` on a connection to {name}"))
+                    }
                     _ => Ok(()),
                 });
             }
@@ -380,7 +412,9 @@ async fn server_first(
     let spoken = listen(stream, first, true).await?;
     let wrong = match spoken {
         Speaks::Tls => agree(stream, first, to).await?.err(),
-        Speaks::Http => Some("an HTTP request after a long silence: its host cannot be checked any more".to_owned()),
+        Speaks::Http => {
+            Some("an HTTP request after a long silence: its host cannot be checked any more".to_owned())
+        }
         Speaks::Other | Speaks::Nothing => None,
     };
     if let Some(reason) = wrong {

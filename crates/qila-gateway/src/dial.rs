@@ -120,9 +120,19 @@ mod tests {
     fn a_name_never_leads_inward() {
         let name = HostName::parse("rebind.example.org").unwrap();
         let ips = |list: &[&str]| list.iter().map(|t| t.parse().unwrap()).collect::<Vec<IpAddr>>();
-        assert_eq!(outer(&name, &ips(&["127.0.0.1", "8.8.8.8"])), Ok(ips(&["8.8.8.8"])));
-        for inner in [&["127.0.0.1"][..], &["10.1.1.1", "169.254.169.254"], &["::ffff:8.8.8.8"]] {
-            assert!(matches!(outer(&name, &ips(inner)), Err(DialError::Forbidden(_))), "{inner:?}");
+        assert_eq!(
+            outer(&name, &ips(&["127.0.0.1", "8.8.8.8"])),
+            Ok(ips(&["8.8.8.8"]))
+        );
+        for inner in [
+            &["127.0.0.1"][..],
+            &["10.1.1.1", "169.254.169.254"],
+            &["::ffff:8.8.8.8"],
+        ] {
+            assert!(
+                matches!(outer(&name, &ips(inner)), Err(DialError::Forbidden(_))),
+                "{inner:?}"
+            );
         }
         assert_eq!(outer(&name, &[]), Ok(Vec::new()));
     }

@@ -3,12 +3,14 @@ use crate::gate::Gate;
 use qila_authorizer::Access as Ask;
 use qila_inspect::dns::{Question, Rcode, TYPE_A, answer_address, empty, error, question, refused};
 use qila_types::{Access, Decision};
+use std::net::Ipv4Addr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Seconds for which an answer may be kept: the address stays the same for the whole run.
 const TTL: u32 = 60;
@@ -16,12 +18,15 @@ const TTL: u32 = 60;
 const CONNECTIONS: usize = 32;
 /// Longest silence on a connection.
 const IDLE: Duration = Duration::from_secs(10);
+/// Rest after an error of the socket, so that one that stays does not take the processor.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Answers over UDP until the log is gone.
 pub(crate) async fn udp(gate: Rc<Gate>, socket: UdpSocket) {
     let mut buffer = [0u8; 1500];
     loop {
         let Ok((n, from)) = socket.recv_from(&mut buffer).await else {
+            sleep(PAUSE).await;
             continue;
         };
         let answer = match answer(&gate, buffer.get(..n).unwrap_or(&[])).await {
@@ -36,10 +41,15 @@ pub(crate) async fn udp(gate: Rc<Gate>, socket: UdpSocket) {
 
 /// Answers over TCP.
 pub(crate) async fn tcp(gate: Rc<Gate>, listener: TcpListener) {
-    let room = Rc::new(Semaphore::new(CONNECTIONS));
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok(permit) = room.clone().acquire_owned().await else {
+            return;
+        };
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(PAUSE).await;
+            continue;
+        };
         let gate = gate.clone();
         tokio::task::spawn_local(async move {
             let _ = connection(gate, stream).await;
@@ -83,6 +93,13 @@ async fn answer(gate: &Gate, packet: &[u8]) -> Result<Option<Vec<u8>>, crate::re
             .await?;
         return Ok(Some(refused(&asked)));
     };
+    if name.as_str() == "localhost" {
+        // The sandbox's own loopback, whose name many programs take for granted (RFC 6761, 6.3).
+        return Ok(Some(match asked.qtype {
+            TYPE_A => answer_address(&asked, Ipv4Addr::LOCALHOST, TTL),
+            _ => empty(&asked),
+        }));
+    }
     let verdict = gate.authorizer.decide(&Ask::Resolve { name });
     if !verdict.allowed {
         gate.recorder.noted(decided(false, None, verdict.reason)).await?;
@@ -99,7 +116,7 @@ async fn answer(gate: &Gate, packet: &[u8]) -> Result<Option<Vec<u8>>, crate::re
 async fn resolved(
     gate: &Gate,
     asked: &Question,
-    given: Option<(std::net::Ipv4Addr, bool)>,
+    given: Option<(Ipv4Addr, bool)>,
     decided: impl Fn(bool, Option<usize>, String) -> Decision,
     rule: Option<usize>,
     reason: String,

@@ -43,7 +43,12 @@ impl Rates {
             requests: rates.requests.map(Bucket::of_rate),
             upload: rates.upload.map(Bucket::of_bytes),
             download: rates.download.map(Bucket::of_bytes),
-            rules: policy.network.allow.iter().map(|r| r.rate.map(Bucket::of_rate)).collect(),
+            rules: policy
+                .network
+                .allow
+                .iter()
+                .map(|r| r.rate.map(Bucket::of_rate))
+                .collect(),
         }
     }
 
@@ -69,7 +74,10 @@ impl Gate {
 
     /// A verdict as the log keeps it.
     pub(crate) fn decision(&self, access: Access, verdict: &Verdict) -> Decision {
-        let name = verdict.credential.and_then(|c| self.secrets.get(c)).map(|s| s.name.clone());
+        let name = verdict
+            .credential
+            .and_then(|c| self.secrets.get(c))
+            .map(|s| s.name.clone());
         Decision {
             access,
             allowed: verdict.allowed,

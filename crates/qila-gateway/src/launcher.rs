@@ -41,6 +41,17 @@ pub struct NotReady {
     pub hint: String,
 }
 
+/// The gateway is gone, or said what it never says: the run must end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the gateway is gone: {0}")]
+pub struct Gone(String);
+
+impl From<Errno> for Gone {
+    fn from(errno: Errno) -> Gone {
+        Gone(errno.to_string())
+    }
+}
+
 impl Gateway {
     /// Forks the process, which begins at once to read credentials and to make its keys. To be called before any
     /// descriptor exists that the gateway must not keep open, and while there is one thread only.
@@ -84,17 +95,17 @@ impl Gateway {
         self.link.as_fd()
     }
 
-    /// Takes what is there, without waiting. An error, and an end, mean that the gateway is gone: the run must end.
-    pub fn take(&mut self) -> Result<Batch, Errno> {
+    /// Takes what is there, without waiting. An end is an error.
+    pub fn take(&mut self) -> Result<Batch, Gone> {
         let mut batch = Batch::default();
         while batch.events.len() < BATCH {
             let got = rustix::net::recv(&self.link, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT);
             let n = match got {
-                Ok((0, _)) if batch.events.is_empty() => return Err(Errno::PIPE),
+                Ok((0, _)) if batch.events.is_empty() => return Err(Gone("it ended without a word".into())),
                 Err(Errno::AGAIN) | Ok((0, _)) => break,
                 Err(Errno::INTR) => continue,
                 Ok((n, _)) => n,
-                Err(e) => return Err(e),
+                Err(e) => return Err(e.into()),
             };
             match decode::<Up>(self.buffer.get(..n).unwrap_or(&[]))? {
                 Up::Event { seq, wait, kind } => {
@@ -103,15 +114,16 @@ impl Gateway {
                         batch.confirm = Some(seq);
                     }
                 }
-                _ => return Err(Errno::BADMSG),
+                Up::Failed { what, .. } => return Err(Gone(what)),
+                Up::Ready { .. } => return Err(Errno::BADMSG.into()),
             }
         }
         Ok(batch)
     }
 
     /// Confirms that every event up to this number is durable.
-    pub fn written(&self, through: u64) -> Result<(), Errno> {
-        pass::send(&self.link, &encode(&Down::Written { through })?, &[])
+    pub fn written(&self, through: u64) -> Result<(), Gone> {
+        Ok(pass::send(&self.link, &encode(&Down::Written { through })?, &[])?)
     }
 
     /// Ends the process and waits until it is gone.
@@ -127,7 +139,8 @@ impl Gateway {
             Ok(()) | Err(Errno::SRCH) => {}
             Err(e) => return Err(e),
         }
-        rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)).map(drop)
+        rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED))
+            .map(drop)
     }
 }
 

@@ -27,6 +27,6 @@ mod serve;
 mod tls;
 
 pub use config::{Config, Placeholder, Upstream, UpstreamError};
-pub use launcher::{Batch, Gateway, NotReady};
+pub use launcher::{Batch, Gateway, Gone, NotReady};
 pub use link::fuzz;
 pub use secrets::available;

@@ -52,7 +52,10 @@ pub(crate) async fn serve(gate: Rc<Gate>, mut stream: TcpStream) -> std::io::Res
     let Some((to, port)) = target else {
         let host: String = authority.chars().take(255).collect();
         let access = Access::Connect { host, port: 0 };
-        let _ = gate.recorder.noted(denied(access, "CONNECT wants HOST:PORT")).await;
+        let _ = gate
+            .recorder
+            .noted(denied(access, "CONNECT wants HOST:PORT"))
+            .await;
         return answer(&mut stream, "400 Bad Request", "CONNECT wants HOST:PORT").await;
     };
     let verdict = gate.authorizer.decide(&Ask::Connect {
@@ -68,7 +71,9 @@ pub(crate) async fn serve(gate: Rc<Gate>, mut stream: TcpStream) -> std::io::Res
         let _ = gate.recorder.noted(decision).await;
         return answer(&mut stream, "403 Forbidden", &verdict.reason).await;
     }
-    stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+    stream
+        .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        .await?;
     let rest = first.split_off(length.min(first.len()));
     // From here on it is a connection like any other: what it then speaks must agree with where it goes.
     connection::route(gate, rest, stream, to, port).await
@@ -95,10 +100,15 @@ fn asked(first: &[u8]) -> Asked {
         return Asked::Request;
     }
     let Some(end) = first.windows(4).position(|w| w == b"\r\n\r\n") else {
-        return if first.len() > MAX_HEAD { Asked::Request } else { Asked::More };
+        return if first.len() > MAX_HEAD {
+            Asked::Request
+        } else {
+            Asked::More
+        };
     };
     let head = first.get(..end).and_then(|h| std::str::from_utf8(h).ok());
-    let Some(head) = head.filter(|h| end <= MAX_HEAD && !h.replace("\r\n", "").contains(char::is_control)) else {
+    let Some(head) = head.filter(|h| end <= MAX_HEAD && !h.replace("\r\n", "").contains(char::is_control))
+    else {
         return Asked::Request;
     };
     let line = head.split("\r\n").next().unwrap_or("");
@@ -136,7 +146,12 @@ mod tests {
             b"CONNECT a.org:443 HTTP/1.1\r\nX: a\nHost: b\r\n\r\n",
             b"CONNECT a.org:443\0 HTTP/1.1\r\n\r\n",
         ] {
-            assert_eq!(asked(other), Asked::Request, "{:?}", String::from_utf8_lossy(other));
+            assert_eq!(
+                asked(other),
+                Asked::Request,
+                "{:?}",
+                String::from_utf8_lossy(other)
+            );
         }
     }
 }

@@ -3,10 +3,8 @@ use crate::link::{Down, Up, decode, encode};
 use crate::rate::Bucket;
 use qila_types::{Decision, EventKind};
 use rustix::fd::OwnedFd;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
 use std::cell::Cell;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UnixDatagram;
 use tokio::sync::{Mutex, watch};
 
 /// Events per second of which the sender is not slowed down, and how many at once.
@@ -20,7 +18,8 @@ pub(crate) struct Gone;
 /// Sends events to the launcher, which alone writes the log.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    link: AsyncFd<OwnedFd>,
+    // A socket that keeps packets apart, in order and without loss: SOCK_SEQPACKET, which tokio has no type of its own for.
+    link: UnixDatagram,
     // Numbers must arrive in order: the launcher acknowledges all up to one.
     order: Mutex<u64>,
     written: watch::Sender<u64>,
@@ -33,7 +32,7 @@ impl Recorder {
     pub(crate) fn new(link: OwnedFd) -> std::io::Result<Recorder> {
         rustix::io::ioctl_fionbio(&link, true)?;
         Ok(Recorder {
-            link: AsyncFd::new(link)?,
+            link: UnixDatagram::from_std(link.into())?,
             order: Mutex::new(0),
             written: watch::Sender::new(0),
             pace: Bucket::new(RATE.0, RATE.1),
@@ -50,7 +49,10 @@ impl Recorder {
     pub(crate) async fn durable(&self, kind: EventKind) -> Result<(), Gone> {
         let mut written = self.written.subscribe();
         let seq = self.send(kind, true).await?;
-        written.wait_for(|through| *through >= seq).await.map_err(|_| Gone)?;
+        written
+            .wait_for(|through| *through >= seq)
+            .await
+            .map_err(|_| Gone)?;
         if self.gone.get() { Err(Gone) } else { Ok(()) }
     }
 
@@ -69,20 +71,8 @@ impl Recorder {
         let mut last = self.order.lock().await;
         let seq = last.saturating_add(1);
         let packet = encode(&Up::Event { seq, wait, kind }).map_err(|_| Gone)?;
-        loop {
-            if self.gone.get() {
-                return Err(Gone);
-            }
-            let mut ready = self.link.writable().await.map_err(|_| Gone)?;
-            let sent = ready.try_io(|fd| {
-                let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-                rustix::net::send(fd.get_ref(), &packet, flags).map_err(Into::into)
-            });
-            match sent {
-                Ok(Ok(n)) if n == packet.len() => break,
-                Ok(_) => return Err(Gone),
-                Err(_) => {}
-            }
+        if self.gone.get() || !matches!(self.link.send(&packet).await, Ok(n) if n == packet.len()) {
+            return Err(Gone);
         }
         *last = seq;
         Ok(seq)
@@ -92,22 +82,15 @@ impl Recorder {
     pub(crate) async fn listen(&self) {
         let mut buffer = [0u8; 256];
         loop {
-            let Ok(mut ready) = self.link.readable().await else { break };
-            let got = ready.try_io(|fd| {
-                rustix::net::recv(fd.get_ref(), &mut buffer, RecvFlags::DONTWAIT)
-                    .map(|(n, _)| n)
-                    .map_err(std::io::Error::from)
-            });
-            match got {
-                Ok(Ok(n)) if n > 0 => match decode::<Down>(buffer.get(..n).unwrap_or(&[])) {
+            match self.link.recv(&mut buffer).await {
+                Ok(n) if n > 0 => match decode::<Down>(buffer.get(..n).unwrap_or(&[])) {
                     Ok(Down::Written { through }) => {
                         self.written.send_replace(through);
                     }
                     _ => break,
                 },
-                Ok(Err(e)) if e.raw_os_error() == Some(Errno::INTR.raw_os_error()) => {}
-                Ok(_) => break,
-                Err(_) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => break,
             }
         }
         self.gone.set(true);

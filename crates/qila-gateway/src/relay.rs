@@ -42,7 +42,9 @@ async fn take(from: &TcpStream, into: &OwnedFd, most: usize) -> Result<usize> {
     loop {
         from.readable().await?;
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        match from.try_io(Interest::READABLE, || splice(from, None, into, None, most, flags).map_err(Error::from)) {
+        match from.try_io(Interest::READABLE, || {
+            splice(from, None, into, None, most, flags).map_err(Error::from)
+        }) {
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
             other => return other,
         }
@@ -53,7 +55,9 @@ async fn give(out: &OwnedFd, to: &TcpStream, mut left: usize) -> Result<()> {
     while left > 0 {
         to.writable().await?;
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        match to.try_io(Interest::WRITABLE, || splice(out, None, to, None, left, flags).map_err(Error::from)) {
+        match to.try_io(Interest::WRITABLE, || {
+            splice(out, None, to, None, left, flags).map_err(Error::from)
+        }) {
             Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
             Ok(n) => left = left.saturating_sub(n),
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
@@ -71,7 +75,10 @@ mod tests {
 
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (one, two) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (one, two) = tokio::join!(
+            TcpStream::connect(listener.local_addr().unwrap()),
+            listener.accept()
+        );
         (one.unwrap(), two.unwrap().0)
     }
 

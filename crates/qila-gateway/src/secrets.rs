@@ -55,7 +55,9 @@ pub(crate) struct SecretError {
 pub fn available(credential: &Credential, home: Option<&str>, workspace: Option<&str>) -> bool {
     match &credential.source {
         Source::Env(name) => std::env::var_os(name).is_some_and(|v| !v.is_empty()),
-        Source::File(path) => path.resolve(home, workspace).is_some_and(|p| std::path::Path::new(&p).exists()),
+        Source::File(path) => path
+            .resolve(home, workspace)
+            .is_some_and(|p| std::path::Path::new(&p).exists()),
         Source::Command(_) => true,
     }
 }
@@ -127,7 +129,9 @@ impl Secrets {
 /// What the value must be, to be placed without becoming anything else.
 fn check(text: &str, placement: &Placement) -> Result<(), String> {
     if text.len() < MIN {
-        return Err(format!("is shorter than {MIN} bytes, too short to be told from other text"));
+        return Err(format!(
+            "is shorter than {MIN} bytes, too short to be told from other text"
+        ));
     }
     if text.len() > MAX {
         return Err(format!("is longer than {MAX} bytes"));
@@ -255,9 +259,16 @@ mod tests {
     #[test]
     fn a_program_gives_its_output_or_a_reason() {
         let words = |w: &[&str]| w.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        assert_eq!(command(&words(&["echo", "real-value-1"])), Ok("real-value-1\n".into()));
+        assert_eq!(
+            command(&words(&["echo", "real-value-1"])),
+            Ok("real-value-1\n".into())
+        );
         assert!(command(&words(&["false"])).unwrap_err().contains("failed"));
-        assert!(command(&words(&["/nonexistent/x"])).unwrap_err().contains("started"));
+        assert!(
+            command(&words(&["/nonexistent/x"]))
+                .unwrap_err()
+                .contains("started")
+        );
         assert!(command(&words(&["yes"])).unwrap_err().contains("more than"));
     }
 }

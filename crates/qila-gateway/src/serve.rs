@@ -16,6 +16,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
@@ -39,16 +40,24 @@ fn failure(what: impl std::fmt::Display, hint: &str) -> Failure {
 /// Runs to the end. Answers the exit code.
 pub(crate) fn process(config: Config, link: OwnedFd) -> i32 {
     match start(config, &link) {
-        Ok((gate, listeners)) => match serve(gate, link, listeners) {
+        Ok((parts, listeners)) => match serve(parts, &link, listeners) {
             Ok(()) => 0,
-            Err(_) => 1,
-        },
-        Err(Failure { what, hint }) => {
-            if let Ok(packet) = encode(&Up::Failed { what, hint }) {
-                let _ = pass::send(&link, &packet, &[]);
+            Err(e) => {
+                say(&link, &failure(format!("confining itself: {e}"), "qila doctor"));
+                1
             }
+        },
+        Err(failure) => {
+            say(&link, &failure);
             1
         }
+    }
+}
+
+fn say(link: &OwnedFd, failure: &Failure) {
+    let (what, hint) = (failure.what.clone(), failure.hint.clone());
+    if let Ok(packet) = encode(&Up::Failed { what, hint }) {
+        let _ = pass::send(link, &packet, &[]); // a launcher that is gone needs no reason
     }
 }
 
@@ -75,10 +84,15 @@ fn start(config: Config, link: &OwnedFd) -> Result<(Parts, [OwnedFd; 3]), Failur
     std::mem::forget(null); // closed with all others in a moment
     exec::close_all_but(link.as_fd()).map_err(system)?;
     confine::no_core().map_err(system)?;
-    let secrets = Secrets::read(&config).map_err(|e| {
-        failure(e, "set it, or mark the credential `optional: true` in the policy")
-    })?;
-    let intercepts = config.permit.policy().network.allow.iter().any(|r| r.intercepts());
+    let secrets = Secrets::read(&config)
+        .map_err(|e| failure(e, "set it, or mark the credential `optional: true` in the policy"))?;
+    let intercepts = config
+        .permit
+        .policy()
+        .network
+        .allow
+        .iter()
+        .any(|r| r.intercepts());
     let authority = intercepts
         .then(Authority::new)
         .transpose()
@@ -104,9 +118,11 @@ fn start(config: Config, link: &OwnedFd) -> Result<(Parts, [OwnedFd; 3]), Failur
     Ok((parts, listeners))
 }
 
-fn serve(parts: Parts, link: OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Result<()> {
+fn serve(parts: Parts, link: &OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Result<()> {
     let room = confine::connections(CONNECTIONS);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     confine::confine()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
@@ -117,7 +133,7 @@ fn serve(parts: Parts, link: OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Resul
         let gate = Rc::new(Gate {
             authorizer: parts.authorizer,
             secrets: parts.secrets,
-            recorder: Recorder::new(link)?,
+            recorder: Recorder::new(rustix::io::fcntl_dupfd_cloexec(link, 3)?)?,
             names: RefCell::default(),
             dialler: parts.dialler,
             outward: parts.outward,
@@ -134,9 +150,11 @@ fn serve(parts: Parts, link: OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Resul
 }
 
 async fn accept(gate: Rc<Gate>, listener: TcpListener, room: usize) {
-    let room = Rc::new(Semaphore::new(room));
+    let room = Arc::new(Semaphore::new(room));
     loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let Ok(permit) = room.clone().acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let gate = gate.clone();

@@ -63,7 +63,11 @@ impl Outward {
     }
 
     /// Makes a connection to a named host private, or says why not.
-    pub(crate) async fn connect(&self, to: &Destination, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
+    pub(crate) async fn connect(
+        &self,
+        to: &Destination,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, String> {
         let name = match to {
             Destination::Name(name) => {
                 ServerName::try_from(name.as_str().to_owned()).map_err(|e| e.to_string())?
@@ -71,6 +75,9 @@ impl Outward {
             Destination::Address(ip) => ServerName::from(IpAddr::to_owned(ip)),
         };
         let connector = TlsConnector::from(self.config()?);
-        connector.connect(name, stream).await.map_err(|e| format!("TLS with {to}: {e}"))
+        connector
+            .connect(name, stream)
+            .await
+            .map_err(|e| format!("TLS with {to}: {e}"))
     }
 }

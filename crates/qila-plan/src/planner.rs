@@ -22,8 +22,6 @@ pub struct Request<'a> {
     pub caller: &'a Caller,
     /// Environment variables that carry placeholders.
     pub placeholders: &'a [(String, String)],
-    /// Whether this build has a gateway; without one a policy that allows any host is refused.
-    pub gateway: bool,
     /// Clauses that the operator is ready to go without.
     pub allow_unenforced: &'a [String],
 }
@@ -88,11 +86,6 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
         refusal: None,
     };
     let network = NetworkPlan::of(&policy.network);
-    if network.has_gateway() && !request.gateway {
-        let reason = "this build has no gateway yet, and nothing leaves a sandbox without one";
-        let fix = "use a policy without `network.allow`, such as the built-in `offline`";
-        return Err(fixed("network.allow", reason.into(), fix.into()));
-    }
     if policy.network.rates != qila_policy::model::NetworkRates::default() && !network.has_gateway() {
         ledger.enforced(
             "network.rates",

@@ -384,14 +384,15 @@ fn inject(intercepts: bool, facts: &HostFacts, entries: &mut Vec<ViewEntry>) {
             content,
         })
     };
-    let real = |path: &str| {
-        facts
-            .paths
-            .get(path)
-            .map_or_else(|| path.to_owned(), |f| f.real.clone())
-    };
-    put(&real("/etc/resolv.conf"), Injected::ResolvConf);
-    put(&real("/etc/hosts"), Injected::Hosts);
+    // Where the base has no such file, C libraries ask 127.0.0.1, and there the gateway knows localhost too.
+    for (path, content) in [
+        ("/etc/resolv.conf", Injected::ResolvConf),
+        ("/etc/hosts", Injected::Hosts),
+    ] {
+        if let Some(file) = facts.base_files.get(path) {
+            put(file, content);
+        }
+    }
     if intercepts {
         for bundle in &facts.ca_bundles {
             put(bundle, Injected::CaBundle);

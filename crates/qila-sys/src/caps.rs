@@ -28,6 +28,15 @@ pub fn drop_all() -> Result<()> {
             break; // past the last capability this kernel knows
         }
     }
+    // keep-caps locked off, no set-uid fixup (locked), uid 0 gains nothing on exec (locked), no ambient raise (locked)
+    const SECUREBITS: libc::c_ulong = 0b1110_1111;
+    // SAFETY: takes integers only.
+    check(unsafe { call!(libc::SYS_prctl, libc::PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0) })?;
+    clear()
+}
+
+/// Empties the sets that a process may always empty: all but the bounding set, which matters only to one that execs.
+pub fn clear() -> Result<()> {
     // SAFETY: takes integers only.
     check(unsafe {
         call!(
@@ -39,10 +48,6 @@ pub fn drop_all() -> Result<()> {
             0
         )
     })?;
-    // keep-caps locked off, no set-uid fixup (locked), uid 0 gains nothing on exec (locked), no ambient raise (locked)
-    const SECUREBITS: libc::c_ulong = 0b1110_1111;
-    // SAFETY: takes integers only.
-    check(unsafe { call!(libc::SYS_prctl, libc::PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0) })?;
     let header = Header {
         version: VERSION_3,
         pid: 0,

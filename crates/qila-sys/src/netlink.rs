@@ -168,10 +168,12 @@ pub fn loopback_up(default_route: bool) -> Result<()> {
     let open = batch.message(RTM_NEWLINK, 0, true, &link);
     batch.end_message(open);
     if default_route {
-        // family inet, no prefix, table main, protocol static, scope link, type unicast
-        let route = [2u8, 0, 0, 0, 254, 4, 253, 1, 0, 0, 0, 0];
+        // family inet, no prefix, table main, protocol static, scope host, type unicast
+        let route = [2u8, 0, 0, 0, 254, 4, 254, 1, 0, 0, 0, 0];
         let open = batch.message(RTM_NEWROUTE, NLM_F_CREATE, true, &route);
         batch.attr(4, &LO.to_ne_bytes()); // RTA_OIF
+        // Answers must find their way back over loopback, which is all that the filter lets through.
+        batch.attr(7, &[127, 0, 0, 1]); // RTA_PREFSRC
         batch.end_message(open);
     }
     batch.run(ROUTE)

@@ -1,16 +1,20 @@
 //! `qila run`.
 mod janitor;
+mod outside;
 pub(crate) mod plan;
 mod relay;
 mod supervise;
 mod terminal;
+mod witness;
 
 use crate::args::Run;
 use crate::fail::Fail;
 use crate::home::Home;
 use crate::state::{Meta, RunDir};
 use crate::{guest, load};
+use outside::Outside;
 use plan::Wish;
+use qila_gateway::Gateway;
 use qila_plan::Plan;
 use qila_policy::model::WorkspaceMode;
 use qila_sandbox::{LaunchError, Sandbox, Stdio};
@@ -21,6 +25,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use supervise::{Ending, Streams};
+use witness::Witness;
 
 /// Exit code of a run that a limit ended.
 const LIMIT: u8 = 124;
@@ -44,6 +49,8 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
     let id = new_id()?;
     let layered = policy.filesystem.workspace == WorkspaceMode::Layer;
     let terminal = terminal::size();
+    let place = workspace.as_deref().map(plan::text).transpose()?;
+    let outside = Outside::new(policy, plan::home()?, place)?;
     let wish = Wish {
         argv: args.command.iter().map(|a| a.as_bytes().to_vec()).collect(),
         workspace: workspace.clone(),
@@ -52,8 +59,9 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
         home_dir: home.path().to_owned(),
         terminal,
         allow_unenforced: &args.allow_unenforced,
+        placeholders: &outside.variables(),
     };
-    let plan = plan::make(policy, wish)?;
+    let plan = plan::make(&outside.permit, wish)?;
     if args.plan {
         crate::policy::print(&plan.to_json());
         return Ok(0);
@@ -77,7 +85,7 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
     };
     let ended = dir
         .write_meta(&meta)
-        .and_then(|()| execute(&home, &dir, layered, &plan, terminal));
+        .and_then(|()| execute(&home, &dir, args, &plan, outside, layered, terminal));
     finish(&home, &dir, meta, ended, args, &plan)
 }
 
@@ -147,15 +155,18 @@ fn workspace(args: &Run, mode: WorkspaceMode, home: &Home) -> Result<Option<Path
 fn execute(
     home: &Home,
     dir: &RunDir,
-    layered: bool,
+    args: &Run,
     plan: &Plan,
+    outside: Outside,
+    layered: bool,
     terminal: Option<qila_wire::Size>,
 ) -> Result<Live, Fail> {
     let guest = guest::open(home).map_err(|e| Fail::io("preparing the guest in", home.path(), e.into()))?;
     let backend = qila_backends::backend(*plan.tier()).ok_or_else(|| Fail::new("no such backend"))?;
-    // Before the pipes: a copy of their ends in the janitor would keep them open.
+    // Both before the pipes: a copy of their ends in either would keep them open.
     let janitor =
         janitor::Janitor::hire(plan).map_err(|e| Fail::new(format!("starting the janitor: {e}")))?;
+    let mut gateway = outside.gateway(plan, args)?;
     let pipes = Pipes::new().map_err(|e| Fail::new(format!("making pipes: {e}")))?;
     let mut sandbox = backend
         .launch(plan, guest.as_fd(), pipes.theirs)
@@ -164,24 +175,38 @@ fn execute(
     if layered {
         prepare_layer(dir)?;
     }
-    sandbox.go(b"").map_err(failed)?;
+    let ca = match &mut gateway {
+        Some(gateway) => connect(&mut sandbox, gateway)?,
+        None => String::new(),
+    };
+    sandbox.go(ca.as_bytes()).map_err(failed)?;
     // While the child builds its view.
     dir.tidy();
     let started = sandbox.start(plan, terminal);
     let controlling = started.map_err(failed)?;
-    let ending = supervise::supervise(
-        &mut sandbox,
-        plan,
-        Streams {
-            ours: pipes.ours,
-            controlling,
-        },
-    )?;
+    let mut witness = Witness::new(gateway);
+    let streams = Streams {
+        ours: pipes.ours,
+        controlling,
+    };
+    let ending = supervise::supervise(&mut sandbox, plan, streams, &mut witness)?;
     Ok(Live {
         ending,
         sandbox,
         janitor,
+        witness,
     })
+}
+
+/// Gives the gateway the sockets that were made inside. Answers its CA certificate.
+fn connect(sandbox: &mut Sandbox, gateway: &mut Gateway) -> Result<String, Fail> {
+    let listening = sandbox.listeners().map_err(failed)?;
+    let ca = gateway.ready().map_err(|e| Fail::new(e.what).hint(e.hint))?;
+    let sockets = [&listening.tcp, &listening.dns_udp, &listening.dns_tcp];
+    gateway
+        .listen(sockets.map(AsFd::as_fd))
+        .map_err(|e| Fail::new(format!("the gateway could not be told to listen: {e}")))?;
+    Ok(ca)
 }
 
 /// A sandbox whose agent has ended.
@@ -189,11 +214,13 @@ struct Live {
     ending: Ending,
     sandbox: Sandbox,
     janitor: Option<janitor::Janitor>,
+    witness: Witness,
 }
 
 impl Live {
     /// Takes back what is left of it.
-    fn end(self) -> Result<Ending, Fail> {
+    fn end(mut self) -> Result<Ending, Fail> {
+        let heard = self.witness.close();
         let left = self.sandbox.end();
         if let Some((what, errno)) = left.first() {
             // The janitor is not sent home: it tries again when this process is gone.
@@ -206,6 +233,9 @@ impl Live {
                 .dismiss()
                 .map_err(|e| Fail::new(format!("the run ended, but its janitor could not be told: {e}")))?;
         }
+        heard?;
+        self.ending.allowed = self.witness.allowed;
+        self.ending.denied = self.witness.denied;
         Ok(self.ending)
     }
 }
@@ -289,6 +319,7 @@ fn finish(
         let value = serde_json::json!({"run": dir.id, "tier": plan.tier(), "exit": code, "signal": ending.signal,
             "stopped": ending.limit, "wall_ms": ending.wall_ms, "cpu_ms": ending.cpu_ms,
             "peak_memory": ending.peak_memory, "output_bytes": ending.output, "changes": kept,
+            "allowed": ending.allowed, "denied": ending.denied,
             "unenforced": plan.unenforced()});
         eprintln!("{value}");
     } else if !args.quiet || ending.limit.is_some() {
@@ -309,6 +340,12 @@ fn summary(dir: &RunDir, plan: &Plan, ending: &Ending, code: u8, kept: bool) {
         ending.wall_ms as f64 / 1000.0,
         ending.cpu_ms as f64 / 1000.0,
     );
+    if plan.network().has_gateway() {
+        eprintln!(
+            "qila: network: {} allowed, {} denied",
+            ending.allowed, ending.denied
+        );
+    }
     for clause in plan.unenforced() {
         eprintln!("qila: NOT ENFORCED: {clause}");
     }

@@ -1,8 +1,8 @@
 //! From a policy to a plan for this host and caller.
+use crate::facts;
 use crate::fail::Fail;
-use crate::{facts, policy};
 use qila_plan::{Caller, Plan, Refusal, Request, choose, wanted_paths};
-use qila_policy::Policy;
+use qila_policy::Permit;
 use qila_policy::model::Base;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -16,16 +16,22 @@ pub(crate) struct Wish<'a> {
     pub home_dir: PathBuf,
     pub terminal: Option<qila_wire::Size>,
     pub allow_unenforced: &'a [String],
+    /// Variables that hold a placeholder instead of a credential.
+    pub placeholders: &'a [(String, String)],
 }
 
-/// The plan.
-pub(crate) fn make(policy: Policy, wish: Wish<'_>) -> Result<Plan, Fail> {
-    let permit = policy::permit(policy)?;
+/// The caller's home directory, resolved.
+pub(crate) fn home() -> Result<Option<String>, Fail> {
     let home = std::env::var_os("HOME")
         .map(PathBuf::from)
         .filter(|h| h.is_absolute());
     let home = home.map(|h| std::fs::canonicalize(&h).unwrap_or(h));
-    let home = home.as_deref().map(text).transpose()?;
+    home.as_deref().map(text).transpose()
+}
+
+/// The plan.
+pub(crate) fn make(permit: &Permit, wish: Wish<'_>) -> Result<Plan, Fail> {
+    let home = home()?;
     let workspace = wish.workspace.as_deref().map(text).transpose()?;
     let cwd =
         std::env::current_dir().map_err(|e| Fail::new(format!("the current directory is gone: {e}")))?;
@@ -34,7 +40,7 @@ pub(crate) fn make(policy: Policy, wish: Wish<'_>) -> Result<Plan, Fail> {
         Some(_) => text(&cwd)?,
         None => "/tmp".to_owned(),
     };
-    let paths = wanted_paths(&permit, home.as_deref(), workspace.as_deref());
+    let paths = wanted_paths(permit, home.as_deref(), workspace.as_deref());
     let base = match &permit.policy().filesystem.base {
         Base::Host => PathBuf::from("/"),
         Base::Directory(path) => path
@@ -66,11 +72,10 @@ pub(crate) fn make(policy: Policy, wish: Wish<'_>) -> Result<Plan, Fail> {
         terminal: wish.terminal,
     };
     let request = Request {
-        permit: &permit,
+        permit,
         facts: &facts,
         caller: &caller,
-        placeholders: &[],
-        gateway: false,
+        placeholders: wish.placeholders,
         allow_unenforced: wish.allow_unenforced,
     };
     choose(&qila_backends::capabilities(), &request)
@@ -79,10 +84,10 @@ pub(crate) fn make(policy: Policy, wish: Wish<'_>) -> Result<Plan, Fail> {
 }
 
 /// A plan that nothing will execute, for explanations.
-pub(crate) fn dry(policy: Policy) -> Result<Plan, Fail> {
+pub(crate) fn dry(permit: &Permit) -> Result<Plan, Fail> {
     let workspace = std::env::current_dir().ok();
     make(
-        policy,
+        permit,
         Wish {
             argv: vec![b"true".to_vec()],
             workspace,
@@ -91,6 +96,7 @@ pub(crate) fn dry(policy: Policy) -> Result<Plan, Fail> {
             home_dir: "/".into(),
             terminal: None,
             allow_unenforced: &[],
+            placeholders: &[],
         },
     )
 }
@@ -108,7 +114,7 @@ fn refused(refusal: &Refusal) -> Fail {
     Fail::new(format!("refused: {refusal}")).hint(hint)
 }
 
-fn text(path: &Path) -> Result<String, Fail> {
+pub(crate) fn text(path: &Path) -> Result<String, Fail> {
     let text = path
         .to_str()
         .ok_or_else(|| Fail::new(format!("the path {} is not UTF-8", path.display())))?;

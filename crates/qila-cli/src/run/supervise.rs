@@ -1,6 +1,7 @@
 //! Looking after a running agent: streams, signals, limits.
 use super::relay::{Moved, Relay};
 use super::terminal::{self, Raw};
+use super::witness::Witness;
 use crate::fail::Fail;
 use qila_plan::Plan;
 use qila_sandbox::{LaunchError, Sandbox, counters};
@@ -47,6 +48,10 @@ pub(crate) struct Ending {
     pub peak_memory: u64,
     /// Bytes of output.
     pub output: u64,
+    /// Accesses to the network that were allowed.
+    pub allowed: u64,
+    /// Accesses to the network that were denied.
+    pub denied: u64,
 }
 
 /// Our ends of the agent's streams.
@@ -62,7 +67,12 @@ fn own(fd: impl AsFd) -> Result<OwnedFd, Fail> {
 }
 
 /// Runs until the agent has ended and everything that it wrote was passed on.
-pub(crate) fn supervise(sandbox: &mut Sandbox, plan: &Plan, streams: Streams) -> Result<Ending, Fail> {
+pub(crate) fn supervise(
+    sandbox: &mut Sandbox,
+    plan: &Plan,
+    streams: Streams,
+    witness: &mut Witness,
+) -> Result<Ending, Fail> {
     let signals = SignalFd::new(&[HUP, INT, QUIT, USR1, TERM, WINCH])
         .map_err(|e| Fail::new(format!("taking over signals: {e}")))?;
     qila_sys::signal::ignore(13); // a reader that went away is an error of write, not the end of Qila
@@ -102,7 +112,10 @@ pub(crate) fn supervise(sandbox: &mut Sandbox, plan: &Plan, streams: Streams) ->
     };
     let mut ended = false;
     while !(ended && relays.iter().skip(1).all(Relay::finished)) {
-        let ready = wait(sandbox, &signals, &relays, ended)?;
+        let ready = wait(sandbox, &signals, &relays, witness, ended)?;
+        if ready.gateway {
+            witness.hear()?;
+        }
         if ready.control && !ended {
             ended = watch.report(sandbox)?;
         }
@@ -135,11 +148,18 @@ fn tell(sandbox: &Sandbox, order: Order) -> Result<(), Fail> {
 
 struct Ready {
     control: bool,
+    gateway: bool,
     relays: Vec<bool>,
 }
 
-fn wait(sandbox: &Sandbox, signals: &SignalFd, relays: &[Relay], ended: bool) -> Result<Ready, Fail> {
-    let mut fds = Vec::with_capacity(5);
+fn wait(
+    sandbox: &Sandbox,
+    signals: &SignalFd,
+    relays: &[Relay],
+    witness: &Witness,
+    ended: bool,
+) -> Result<Ready, Fail> {
+    let mut fds = Vec::with_capacity(6);
     let control = sandbox.control();
     if !ended {
         fds.push(PollFd::from_borrowed_fd(control, PollFlags::IN));
@@ -154,6 +174,11 @@ fn wait(sandbox: &Sandbox, signals: &SignalFd, relays: &[Relay], ended: bool) ->
             at.push(i);
         }
     }
+    fds.extend(
+        witness
+            .link()
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+    );
     let timeout = Timespec {
         tv_sec: 0,
         tv_nsec: i64::from(TICK.subsec_nanos()),
@@ -164,6 +189,7 @@ fn wait(sandbox: &Sandbox, signals: &SignalFd, relays: &[Relay], ended: bool) ->
     }
     let mut out = Ready {
         control: false,
+        gateway: witness.link().is_some() && fds.last().is_some_and(|f| !f.revents().is_empty()),
         relays: vec![false; relays.len()],
     };
     out.control = !ended && fds.first().is_some_and(|f| !f.revents().is_empty());

@@ -46,7 +46,10 @@ pub(crate) struct InBody {
 impl InBody {
     /// Sets `astray` and fails if a placeholder is in it.
     pub(crate) fn new(gate: Rc<Gate>, inner: Incoming, astray: Rc<Cell<bool>>) -> InBody {
-        let finder = gate.secrets.finder().map(qila_inspect::placeholder::Finder::stream);
+        let finder = gate
+            .secrets
+            .finder()
+            .map(qila_inspect::placeholder::Finder::stream);
         InBody {
             gate,
             inner,

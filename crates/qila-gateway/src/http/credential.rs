@@ -21,7 +21,8 @@ pub(crate) fn place(secret: Option<&Secret>, parts: &mut Parts) -> Result<bool, 
             let name: HeaderName = name.parse().map_err(|_| "the policy names no header")?;
             in_header(parts, &name, |text| {
                 let (before, after) = text.split_once(secret.placeholder.as_str())?;
-                (!after.contains(secret.placeholder.as_str())).then(|| format!("{before}{}{after}", secret.value()))
+                (!after.contains(secret.placeholder.as_str()))
+                    .then(|| format!("{before}{}{after}", secret.value()))
             })
         }
         Placement::Basic { username } => in_header(parts, &header::AUTHORIZATION, |text| {
@@ -64,7 +65,9 @@ fn in_header(
 }
 
 fn in_query(parts: &mut Parts, name: &str, secret: &Secret) -> Result<bool, &'static str> {
-    let Some(query) = parts.uri.query() else { return Ok(false) };
+    let Some(query) = parts.uri.query() else {
+        return Ok(false);
+    };
     let mut found = 0;
     let pairs: Vec<String> = query
         .split('&')

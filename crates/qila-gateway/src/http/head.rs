@@ -6,15 +6,19 @@ use http::{HeaderValue, StatusCode, Uri, Version, header};
 use qila_inspect::request::{Form, HeadError, Host, check_head, strip_hop_by_hop};
 
 /// Where a request goes: its Host, its target and the connection must say the same.
-pub(crate) fn target(parts: &Parts, fixed: Option<(&Destination, u16)>) -> Result<(Destination, u16), Refusal> {
-    let target = check_head(&parts.method, &parts.uri, &parts.headers, parts.version).map_err(|e| match &e {
-        HeadError::Upgrade(_) => Refusal::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "qila_protocol",
-            "WebSocket and other upgrades are not passed on yet",
-        ),
-        _ => Refusal::new(e.status(), "qila_malformed", e.to_string()),
-    })?;
+pub(crate) fn target(
+    parts: &Parts,
+    fixed: Option<(&Destination, u16)>,
+) -> Result<(Destination, u16), Refusal> {
+    let target =
+        check_head(&parts.method, &parts.uri, &parts.headers, parts.version).map_err(|e| match &e {
+            HeadError::Upgrade(_) => Refusal::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "qila_protocol",
+                "WebSocket and other upgrades are not passed on yet",
+            ),
+            _ => Refusal::new(e.status(), "qila_malformed", e.to_string()),
+        })?;
     let to = match target.host {
         Host::Name(name) => Destination::Name(name),
         Host::Address(ip) => Destination::Address(ip),
@@ -25,8 +29,12 @@ pub(crate) fn target(parts: &Parts, fixed: Option<(&Destination, u16)>) -> Resul
             "a proxy is asked with a whole URL, `GET http://host/path HTTP/1.1`, and for https with CONNECT",
         )),
         // Without a port the scheme's own is meant, which the connection has fixed.
-        (Some((want, port)), Form::Origin) if *want == to && target.port.is_none_or(|p| p == port) => Ok((to, port)),
-        (Some((want, port)), Form::Http | Form::Https) if *want == to && target.port == Some(port) => Ok((to, port)),
+        (Some((want, port)), Form::Origin) if *want == to && target.port.is_none_or(|p| p == port) => {
+            Ok((to, port))
+        }
+        (Some((want, port)), Form::Http | Form::Https) if *want == to && target.port == Some(port) => {
+            Ok((to, port))
+        }
         (Some((want, port)), Form::Origin | Form::Http | Form::Https) => Err(misdirected(format!(
             "the request names {to}{} on a connection to {want}:{port}",
             target.port.map(|p| format!(":{p}")).unwrap_or_default()
@@ -46,7 +54,9 @@ pub(crate) fn prepare(parts: &mut Parts, masks: bool) {
     parts.headers.remove(header::EXPECT);
     if masks {
         // What comes back is searched for the credential, which compression would hide.
-        parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        parts
+            .headers
+            .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     parts.version = Version::HTTP_11;
     let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
@@ -79,7 +89,10 @@ mod tests {
         let good = |uri: &str, host: &str| target(&parts(uri, &[("host", host)]), fixed);
         assert_eq!(good("/v1", "api.example.org").unwrap(), (api(), 443));
         assert_eq!(good("/v1", "API.example.org:443").unwrap(), (api(), 443));
-        assert_eq!(good("https://api.example.org/v1", "api.example.org").unwrap(), (api(), 443));
+        assert_eq!(
+            good("https://api.example.org/v1", "api.example.org").unwrap(),
+            (api(), 443)
+        );
         for (uri, host) in [
             ("/v1", "other.example.org"),
             ("/v1", "api.example.org:444"),
@@ -92,7 +105,13 @@ mod tests {
             assert!(good(uri, host).is_err(), "{uri} {host}");
         }
         assert!(target(&parts("/", &[]), fixed).is_err());
-        assert!(target(&parts("/", &[("host", "api.example.org"), ("host", "evil.org")]), fixed).is_err());
+        assert!(
+            target(
+                &parts("/", &[("host", "api.example.org"), ("host", "evil.org")]),
+                fixed
+            )
+            .is_err()
+        );
     }
 
     #[test]
@@ -111,7 +130,10 @@ mod tests {
             &[("content-length", "5, 5")],
             &[("transfer-encoding", "xchunked")],
             &[("transfer-encoding", "gzip, chunked")],
-            &[("transfer-encoding", "chunked"), ("transfer-encoding", "identity")],
+            &[
+                ("transfer-encoding", "chunked"),
+                ("transfer-encoding", "identity"),
+            ],
             &[("upgrade", "websocket")],
         ] {
             assert!(framed(bad).is_err(), "{bad:?}");
@@ -121,8 +143,14 @@ mod tests {
     #[test]
     fn a_proxy_reads_where_from_the_url() {
         let asked = |uri: &str, host: &str| target(&parts(uri, &[("host", host)]), None);
-        assert_eq!(asked("http://api.example.org/x", "api.example.org").unwrap(), (api(), 80));
-        assert_eq!(asked("http://api.example.org:81/x", "api.example.org:81").unwrap(), (api(), 81));
+        assert_eq!(
+            asked("http://api.example.org/x", "api.example.org").unwrap(),
+            (api(), 80)
+        );
+        assert_eq!(
+            asked("http://api.example.org:81/x", "api.example.org:81").unwrap(),
+            (api(), 81)
+        );
         assert!(asked("http://api.example.org/x", "evil.org").is_err());
         assert!(asked("/x", "api.example.org").is_err());
     }
@@ -131,7 +159,13 @@ mod tests {
     fn what_concerns_one_connection_is_not_sent_on() {
         let mut sent = parts(
             "https://api.example.org/v1?q=1",
-            &[("host", "api.example.org"), ("connection", "x-hop, close"), ("x-hop", "1"), ("expect", "100-continue"), ("accept-encoding", "gzip")],
+            &[
+                ("host", "api.example.org"),
+                ("connection", "x-hop, close"),
+                ("x-hop", "1"),
+                ("expect", "100-continue"),
+                ("accept-encoding", "gzip"),
+            ],
         );
         prepare(&mut sent, true);
         assert_eq!(sent.uri, "/v1?q=1");

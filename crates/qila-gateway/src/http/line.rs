@@ -52,7 +52,9 @@ pub(crate) async fn send(
 }
 
 fn why(error: &hyper::Error) -> String {
-    let cause = std::error::Error::source(error).map(|s| format!(": {s}")).unwrap_or_default();
+    let cause = std::error::Error::source(error)
+        .map(|s| format!(": {s}"))
+        .unwrap_or_default();
     format!("{error}{cause}")
 }
 

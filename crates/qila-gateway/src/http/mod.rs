@@ -117,7 +117,11 @@ async fn forward(
     let shown = access(&to.to_string(), port);
     let refused = |refusal: Refusal| (refusal, shown.clone());
     if gate.rates.requests.as_ref().is_some_and(|b| !b.try_take()) {
-        let wait = gate.rates.requests.as_ref().map_or(Duration::ZERO, crate::rate::Bucket::wait_for_one);
+        let wait = gate
+            .rates
+            .requests
+            .as_ref()
+            .map_or(Duration::ZERO, crate::rate::Bucket::wait_for_one);
         return Err(refused(Refusal::too_many("network.rates.requests", wait)));
     }
     let verdict = gate.authorizer.decide(&Ask::Http {
@@ -130,7 +134,10 @@ async fn forward(
         return Err(refused(Refusal::by_policy(&verdict, &to, port, &parts)));
     }
     if !gate.rates.of_rule(verdict.rule) {
-        return Err(refused(Refusal::too_many("the rule's `rate`", Duration::from_secs(1))));
+        return Err(refused(Refusal::too_many(
+            "the rule's `rate`",
+            Duration::from_secs(1),
+        )));
     }
     // Also where no credential applies: a placeholder that goes astray is a violation of its own.
     let secret = verdict.credential.and_then(|c| gate.secrets.get(c));
@@ -139,7 +146,9 @@ async fn forward(
     let masks = gate.may_echo(&to);
     head::prepare(&mut parts, masks);
     let fresh = session.line.borrow().as_ref().is_none_or(|l| !l.leads(&to, port));
-    record(gate, &shown, &verdict, used, fresh).await.map_err(|()| refused(Refusal::unrecorded()))?;
+    record(gate, &shown, &verdict, used, fresh)
+        .await
+        .map_err(|()| refused(Refusal::unrecorded()))?;
 
     let astray = Rc::new(Cell::new(false));
     let body = InBody::new(gate.clone(), body, astray.clone());
@@ -181,7 +190,12 @@ fn back(gate: &Rc<Gate>, response: Response<Incoming>, masks: bool) -> Result<Re
     let masker = gate.secrets.masker().filter(|_| masks);
     if let Some(masker) = masker {
         let plain = |v: &HeaderValue| v.as_bytes().eq_ignore_ascii_case(b"identity");
-        if parts.headers.get_all(header::CONTENT_ENCODING).iter().any(|v| !plain(v)) {
+        if parts
+            .headers
+            .get_all(header::CONTENT_ENCODING)
+            .iter()
+            .any(|v| !plain(v))
+        {
             return Err(Refusal::upstream(
                 &"its answer is compressed although it was asked not to be, so that a credential in it could not be masked",
             ));
@@ -190,7 +204,10 @@ fn back(gate: &Rc<Gate>, response: Response<Incoming>, masks: bool) -> Result<Re
     }
     parts.version = Version::HTTP_11;
     let stream = masker.map(qila_inspect::mask::Masker::stream);
-    Ok(Response::from_parts(parts, OutBody::upstream(gate.clone(), body, stream)))
+    Ok(Response::from_parts(
+        parts,
+        OutBody::upstream(gate.clone(), body, stream),
+    ))
 }
 
 fn mask(headers: &mut HeaderMap, masker: &qila_inspect::mask::Masker) {

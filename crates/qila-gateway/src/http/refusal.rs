@@ -15,7 +15,7 @@ pub(crate) struct Refusal {
     kind: &'static str,
     message: String,
     /// What would have to stand in the policy.
-    ask: Option<serde_json::Value>,
+    ask: Option<Box<serde_json::Value>>,
     retry: Option<u64>,
 }
 
@@ -39,8 +39,8 @@ impl Refusal {
     /// No rule allows it.
     pub(crate) fn by_policy(verdict: &Verdict, to: &Destination, port: u16, parts: &Parts) -> Refusal {
         let mut refusal = Refusal::new(StatusCode::FORBIDDEN, "qila_denied", verdict.reason.clone());
-        refusal.ask = Some(serde_json::json!({"network.allow": [{
-            "host": to.to_string(), "port": port, "methods": [parts.method.as_str()], "paths": [parts.uri.path()]}]}));
+        refusal.ask = Some(Box::new(serde_json::json!({"network.allow": [{
+            "host": to.to_string(), "port": port, "methods": [parts.method.as_str()], "paths": [parts.uri.path()]}]})));
         refusal
     }
 
@@ -78,7 +78,7 @@ impl Refusal {
     pub(crate) fn response(self) -> Response<OutBody> {
         let mut error = serde_json::json!({"type": self.kind, "message": self.message});
         if let (Some(ask), Some(object)) = (self.ask, error.as_object_mut()) {
-            object.insert("ask_for".into(), ask);
+            object.insert("ask_for".into(), *ask);
         }
         let body = serde_json::json!({"error": error}).to_string();
         let mut response = Response::new(OutBody::text(body));

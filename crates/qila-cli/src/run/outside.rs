@@ -1,0 +1,82 @@
+//! What a run has outside its sandbox: the gateway, and what the agent holds instead of credentials.
+use crate::args::Run;
+use crate::fail::Fail;
+use qila_gateway::{Config, Gateway, Placeholder};
+use qila_plan::Plan;
+use qila_policy::model::Policy;
+use qila_policy::{Constitution, Permit};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// Everything that a gateway is made of, before there is one.
+pub(crate) struct Outside {
+    /// What the agent may do.
+    pub permit: Permit,
+    placeholders: Vec<Placeholder>,
+    home: Option<String>,
+    workspace: Option<String>,
+}
+
+impl Outside {
+    /// Leaves out optional credentials that this host does not have, and makes a placeholder for each of the others.
+    pub(crate) fn new(
+        policy: Policy,
+        home: Option<String>,
+        workspace: Option<String>,
+    ) -> Result<Outside, Fail> {
+        let absent: BTreeSet<String> = policy
+            .credentials
+            .iter()
+            .filter(|c| !qila_gateway::available(c, home.as_deref(), workspace.as_deref()))
+            .map(|c| c.name.clone())
+            .collect();
+        let policy = policy.without_credentials(&absent).map_err(|e| {
+            Fail::new(e.to_string())
+                .hint("provide it, or write `optional: true` to do without it and its rules")
+        })?;
+        let permit = Permit::grant(policy, &Constitution::default()).map_err(|e| Fail::new(e.to_string()))?;
+        let placeholders = permit.policy().credentials.iter().map(|c| {
+            let mut random = [0u8; 20];
+            getrandom::fill(&mut random).map_err(|e| Fail::new(format!("no random numbers: {e}")))?;
+            Ok(Placeholder::new(&c.name, random))
+        });
+        let placeholders = placeholders.collect::<Result<_, Fail>>()?;
+        Ok(Outside {
+            permit,
+            placeholders,
+            home,
+            workspace,
+        })
+    }
+
+    /// The variables that hold a placeholder inside.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        let credentials = &self.permit.policy().credentials;
+        credentials
+            .iter()
+            .zip(&self.placeholders)
+            .flat_map(|(c, p)| c.env.iter().map(|name| (name.clone(), p.text.clone())))
+            .collect()
+    }
+
+    /// Starts the gateway, if anything may leave at all.
+    pub(crate) fn gateway(self, plan: &Plan, args: &Run) -> Result<Option<Gateway>, Fail> {
+        if !plan.network().has_gateway() {
+            return Ok(None);
+        }
+        let cwd = std::env::current_dir().unwrap_or_default();
+        let upstream_ca: Vec<PathBuf> = args.upstream_ca.iter().map(|p| cwd.join(p)).collect();
+        let config = Config {
+            permit: self.permit,
+            placeholders: self.placeholders,
+            upstreams: args.upstream.clone(),
+            upstream_ca,
+            home: self.home,
+            workspace: self.workspace,
+        };
+        let started = Gateway::start(config);
+        started
+            .map(Some)
+            .map_err(|e| Fail::new(format!("starting the gateway: {e}")))
+    }
+}

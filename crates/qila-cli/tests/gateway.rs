@@ -1,0 +1,495 @@
+//! What leaves a sandbox, judged by real servers outside it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests: a failure here is the test's"
+)]
+mod common;
+#[path = "common/upstream.rs"]
+mod upstream;
+use common::{Place, err, everywhere, out};
+use std::process::{Command, Output};
+use upstream::{Upstream, answer};
+
+const KEY: &str = "sk-real-0a1b2c3d4e5f-the-value";
+
+const POLICY: &str = "network:
+  allow:
+    - {host: api.test, methods: [GET, POST], paths: ['/v1/**'], credential: key}
+    - plain.test
+    - {host: clear.test, port: 80}
+credentials:
+  key: {source: env:REAL_KEY, placement: bearer, hosts: [api.test], env: [API_KEY]}";
+
+/// `qila run` of a script under [`POLICY`], every name of it leading to one server.
+fn command(place: &Place, tier: &str, policy: &str, server: &Upstream, script: &str) -> Command {
+    let policy = place.policy("policy.yaml", policy);
+    let ca = place.write("ca.pem", &server.ca);
+    let ups = ["api.test", "plain.test", "clear.test"].map(|n| server.at(n));
+    let mut args = vec!["run", "-q", "--policy", &policy, "--isolation", tier];
+    ups.iter().for_each(|up| args.extend(["--upstream", up]));
+    if !server.ca.is_empty() {
+        args.extend(["--upstream-ca", ca.to_str().unwrap()]);
+    }
+    args.extend(["--", "sh", "-c", script]);
+    let mut command = place.qila(&args);
+    command.env("REAL_KEY", KEY);
+    command
+}
+
+fn sh(place: &Place, tier: &str, server: &Upstream, script: &str) -> Output {
+    command(place, tier, POLICY, server, script).output().unwrap()
+}
+
+/// Curl that ends, and says its status alone on the last line.
+const CURL: &str = "curl -sS -m 20 -w '\\n%{http_code}\\n'";
+
+#[test]
+fn a_credential_is_placed_outside_and_never_seen_inside() {
+    everywhere(|place, tier| {
+        let server = Upstream::start(&["api.test"], |got, wire| {
+            // Everything that came goes back, in several disguises.
+            let value = got
+                .header("authorization")
+                .unwrap_or("")
+                .trim_start_matches("Bearer ")
+                .to_owned();
+            let percent: String = value.bytes().map(|b| format!("%{b:02X}")).collect();
+            let body = format!("{value}|{}|{percent}|{value}", base64(value.as_bytes()));
+            answer(wire, "200 OK", &format!("x-echo: {value}\r\n"), body.as_bytes())
+        });
+        let script =
+            format!("env; {CURL} -i -H \"Authorization: Bearer $API_KEY\" https://api.test/v1/models");
+        let done = sh(place, tier, &server, &script);
+        let text = out(&done);
+        assert!(text.ends_with("\n200\n"), "{text} {}", err(&done));
+        let seen = server.got();
+        assert_eq!(
+            seen[0].header("authorization"),
+            Some(format!("Bearer {KEY}").as_str())
+        );
+        let percent: String = KEY.bytes().map(|b| format!("%{b:02X}")).collect();
+        for hidden in [KEY.to_owned(), base64(KEY.as_bytes()), percent] {
+            assert!(!text.contains(&hidden), "{hidden} in {text}");
+        }
+        assert!(text.contains("API_KEY=qila0placeholder0"), "{text}");
+        assert!(text.contains("x-echo: *"), "{text}");
+        // Neither does the plan hold it, nor whatever the run left behind.
+        let left = Command::new("grep")
+            .args(["-r", "-l", KEY])
+            .arg(place.path("state"))
+            .output()
+            .unwrap();
+        assert_eq!(out(&left), "");
+    });
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for piece in bytes.chunks(3) {
+        let n = piece.iter().fold(0u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - piece.len()));
+        for i in 0..=piece.len() {
+            text.push(DIGITS[(n >> (18 - 6 * i)) as usize & 63] as char);
+        }
+        text.push_str(&"==="[piece.len()..]);
+    }
+    text
+}
+
+#[test]
+fn a_placeholder_that_goes_astray_goes_nowhere() {
+    everywhere(|place, tier| {
+        let server = Upstream::fixed(&["api.test"], "ok");
+        let tries = [
+            "-H \"X-Other: $API_KEY\" https://api.test/v1/a",
+            "-H \"Authorization: Basic $(printf 'u:%s' \"$API_KEY\" | base64 -w0)\" https://api.test/v1/a",
+            "\"https://api.test/v1/a?k=$API_KEY\"",
+            "-d \"$API_KEY\" https://api.test/v1/a",
+            "-H 'Transfer-Encoding: chunked' -d \"x=$API_KEY\" https://api.test/v1/a",
+            "-H \"Authorization: Bearer $API_KEY\" http://clear.test/",
+        ];
+        for astray in tries {
+            let text = out(&sh(place, tier, &server, &format!("{CURL} {astray}")));
+            assert!(
+                text.ends_with("\n403\n") && text.contains("qila_violation"),
+                "{astray}: {text}"
+            );
+        }
+        // The body of a request is checked as it goes: its head may have left, no placeholder and no value ever does.
+        for got in server.got() {
+            let whole = format!("{got:?}");
+            assert!(
+                !whole.contains(KEY) && !whole.contains("qila0placeholder"),
+                "{whole}"
+            );
+        }
+        let text = out(&sh(
+            place,
+            tier,
+            &server,
+            &format!("{CURL} -d x=1 https://api.test/v1/a"),
+        ));
+        assert_eq!(text, "ok\n200\n");
+    });
+}
+
+#[test]
+fn only_the_methods_and_paths_of_a_rule_pass() {
+    everywhere(|place, tier| {
+        let server = Upstream::fixed(&["api.test"], "ok");
+        for denied in [
+            "https://api.test/admin",
+            "-X DELETE https://api.test/v1/a",
+            "--path-as-is https://api.test/v1/../admin",
+            "--path-as-is https://api.test/v1/%2e%2e/admin",
+            "-H 'Host: other.test' https://api.test/v1/a",
+            "http://clear.test:81/",
+        ] {
+            let done = sh(place, tier, &server, &format!("{CURL} {denied}"));
+            let text = out(&done);
+            assert!(!text.ends_with("\n200\n"), "{denied}: {text}");
+        }
+        assert_eq!(server.got().len(), 0, "{:?}", server.got());
+        let text = out(&sh(
+            place,
+            tier,
+            &server,
+            &format!("{CURL} https://api.test/admin"),
+        ));
+        assert!(text.contains("\"ask_for\"") && text.contains("/admin"), "{text}");
+        let text = out(&sh(
+            place,
+            tier,
+            &server,
+            &format!("{CURL} -X POST -d a=b https://api.test/v1/a/b"),
+        ));
+        assert_eq!(text, "ok\n200\n");
+        assert_eq!(server.got()[0].body, b"a=b");
+    });
+}
+
+#[test]
+fn what_no_rule_allows_is_out_of_reach() {
+    everywhere(|place, tier| {
+        let server = Upstream::fixed(&["api.test", "plain.test"], "ok");
+        // A listener of the host's that no rule names: every address of the host is tried.
+        let canary = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = canary.local_addr().unwrap().port();
+        canary.set_nonblocking(true).unwrap();
+        let udp = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        udp.set_nonblocking(true).unwrap();
+        let udp_port = udp.local_addr().unwrap().port();
+        let addresses = out(&Command::new("hostname").arg("-I").output().unwrap()).replace('\n', " ");
+        let script = format!(
+            "for a in 127.0.0.1 {addresses} 169.254.169.254; do
+               curl -sS -m 3 http://$a:{port}/; echo x > /dev/udp/$a/{udp_port}; done
+             curl -sS -m 3 -g 'http://[::1]:{port}/'
+             curl -sS -m 3 https://evil.test/ ; echo $?
+             curl -sS -m 3 --connect-to ::api.test: https://plain.test/ ; echo $?
+             curl -sS -m 3 -k --resolve plain.test:443:1.1.1.1 https://plain.test/; echo $?
+             curl -sS -m 3 --doh-url https://1.1.1.1/dns-query https://evil.test/; echo $?"
+        );
+        let done = sh(
+            place,
+            tier,
+            &server,
+            &format!("bash -c '{}'", script.replace('\'', "'\\''")),
+        );
+        let text = out(&done);
+        assert!(
+            canary.accept().is_err(),
+            "the host's listener was reached: {text}"
+        );
+        assert!(
+            udp.recv(&mut [0; 9]).is_err(),
+            "the host's socket was reached: {text}"
+        );
+        assert_eq!(server.got().len(), 0, "{:?}", server.got());
+        assert_eq!(
+            text.lines().filter(|l| *l != "0").count(),
+            4,
+            "{text} {}",
+            err(&done)
+        );
+        // The twin: the same listener, once a rule names its name.
+        let text = out(&sh(
+            place,
+            tier,
+            &server,
+            &format!("{CURL} -k https://plain.test/"),
+        ));
+        assert_eq!(text, "ok\n200\n");
+    });
+}
+
+#[test]
+fn names_are_answered_only_as_far_as_a_rule_goes() {
+    everywhere(|place, tier| {
+        let server = Upstream::fixed(&["api.test"], "ok");
+        place.write("ws/ask.py", ASK);
+        let done = sh(place, tier, &server, "/usr/bin/python3 ask.py");
+        let text = out(&done);
+        let expected = "A api.test 0 1\nA API.TEST 0 1\nA evil.test 5 0\nTXT evil.test 5 0\nTXT api.test 0 0\n\
+                        AAAA api.test 0 0\nANY api.test 0 0\nA data.in.labels.api.test 5 0\nA localhost 0 1\n";
+        assert_eq!(text, expected, "{}", err(&done));
+    });
+}
+
+/// Asks questions over UDP, and the first over TCP too; prints type, name, code and number of answers.
+const ASK: &str = "
+import socket, struct
+def packet(name, kind):
+    q = b''.join(bytes([len(p)]) + p.encode() for p in name.split('.')) + b'\\0'
+    return struct.pack('>HHHHHH', 7, 0x100, 1, 0, 0, 0) + q + struct.pack('>HH', kind, 1)
+def show(label, name, answer):
+    code, count = answer[3] & 15, struct.unpack('>H', answer[6:8])[0]
+    return f'{label} {name} {code} {count}'
+lines = []
+for name, label, kind in [('api.test','A',1),('API.TEST','A',1),('evil.test','A',1),('evil.test','TXT',16),('api.test','TXT',16),
+    ('api.test','AAAA',28),('api.test','ANY',255),('data.in.labels.api.test','A',1),('localhost','A',1)]:
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5)
+    s.sendto(packet(name, kind), ('8.8.8.8', 53)); udp = s.recv(600)
+    t = socket.create_connection(('9.9.9.9', 53), 5); p = packet(name, kind)
+    t.sendall(struct.pack('>H', len(p)) + p); n = struct.unpack('>H', t.recv(2))[0]; tcp = t.recv(n)
+    assert show(label, name, udp) == show(label, name, tcp)
+    print(show(label, name, udp))
+";
+
+#[test]
+fn a_name_never_leads_inward() {
+    everywhere(|place, tier| {
+        let server = Upstream::fixed(&[], "inside");
+        let port = server.address.port();
+        let policy = format!(
+            "network:\n  allow:\n    - {{host: 169.254.169.254, port: 80}}\n    - {{host: metadata.google.internal, port: 80}}\n    \
+             - {{host: 127.0.0.0/8, port: {port}}}\n    - {{host: 192.0.2.0/24, port: 80}}"
+        );
+        let script = format!(
+            "for u in http://169.254.169.254/ http://metadata.google.internal/ http://192.0.2.1:{port}/; do curl -sS -m 20 -o /dev/null -w '%{{http_code}}\\n' $u; done"
+        );
+        let done = command(place, tier, &policy, &server, &script).output().unwrap();
+        assert!(out(&done).lines().all(|l| l != "200"), "{}", out(&done));
+        assert_eq!(server.accepted(), 0);
+        // The operator's own word makes it possible.
+        let policy = "network:\n  allow:\n    - {host: clear.test, port: 80}";
+        let done = command(
+            place,
+            tier,
+            policy,
+            &server,
+            &format!("{CURL} http://clear.test/"),
+        )
+        .output()
+        .unwrap();
+        assert_eq!(out(&done), "inside\n200\n", "{}", err(&done));
+    });
+}
+
+#[test]
+fn where_a_rule_names_hosts_only_tls_is_the_servers_own() {
+    everywhere(|place, tier| {
+        let server = Upstream::fixed(&["api.test", "plain.test"], "ok");
+        place.write("ws/server-ca.pem", &server.ca);
+        let script = format!(
+            "{CURL} --cacert server-ca.pem https://plain.test/; {CURL} https://plain.test/
+             {CURL} --cacert server-ca.pem https://api.test/v1/a; {CURL} https://api.test/v1/a"
+        );
+        let done = sh(place, tier, &server, &script);
+        let lines: Vec<String> = out(&done)
+            .lines()
+            .map(str::to_owned)
+            .filter(|l| !l.is_empty())
+            .collect();
+        assert_eq!(lines, ["ok", "200", "000", "000", "ok", "200"], "{}", err(&done));
+    });
+}
+
+#[test]
+fn explicit_proxies_are_served_by_the_same_rules() {
+    everywhere(|place, tier| {
+        let server = Upstream::start(&["api.test"], |got, wire| {
+            answer(
+                wire,
+                "200 OK",
+                "",
+                got.header("authorization").unwrap_or("-").as_bytes(),
+            )
+        });
+        let proxy = "-x http://127.0.0.1:3128";
+        let script = format!(
+            "{CURL} {proxy} -H \"Authorization: Bearer $API_KEY\" https://api.test/v1/a; {CURL} {proxy} https://evil.test/; \
+             {CURL} {proxy} https://api.test/admin; {CURL} {proxy} http://evil.test/"
+        );
+        let done = sh(place, tier, &server, &script);
+        let text = out(&done);
+        let codes: Vec<&str> = text
+            .lines()
+            .filter(|l| l.len() == 3 && l.bytes().all(|b| b.is_ascii_digit()))
+            .collect();
+        assert_eq!(codes, ["200", "000", "403", "403"], "{text} {}", err(&done));
+        let seen = server.got();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert_eq!(
+            seen[0].header("authorization"),
+            Some(format!("Bearer {KEY}").as_str())
+        );
+        assert!(!text.contains(KEY));
+    });
+}
+
+#[test]
+fn answers_stream_and_large_bodies_pass_whole() {
+    everywhere(|place, tier| {
+        // The second half of `/v1/slow` is sent only once the first was answered by a request to `/v1/ack`.
+        let acknowledged = std::sync::Arc::new(std::sync::Barrier::new(2));
+        let barrier = acknowledged.clone();
+        let server = Upstream::start(&["api.test", "plain.test"], move |got, wire| match got.path() {
+            "/v1/slow" => {
+                wire.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n6\r\nfirst\n\r\n")?;
+                wire.flush()?;
+                barrier.wait();
+                wire.write_all(b"7\r\nsecond\n\r\n0\r\n\r\n")?;
+                wire.flush()
+            }
+            "/v1/ack" => {
+                barrier.wait();
+                answer(wire, "200 OK", "", b"")
+            }
+            "/v1/large" | "/large" => answer(wire, "200 OK", "", &vec![b'z'; 20_000_000]),
+            _ => answer(wire, "200 OK", "", got.body.len().to_string().as_bytes()),
+        });
+        let script = "curl -sSN -m 60 https://api.test/v1/slow | while read line; do echo $line; \
+                      [ $line = first ] && curl -sS -m 60 https://api.test/v1/ack; done
+             curl -sS -m 60 https://api.test/v1/large | wc -c
+             curl -sSk -m 60 https://plain.test/large | wc -c
+             head -c 9000000 /dev/zero > /tmp/z
+             curl -sS -m 60 --data-binary @/tmp/z https://api.test/v1/length; echo
+             curl -sS -m 60 -H 'Transfer-Encoding: chunked' --data-binary @/tmp/z https://api.test/v1/length; echo
+             curl -sS -m 60 -H 'Expect: 100-continue' --data-binary @/tmp/z https://api.test/v1/length";
+        let done = sh(place, tier, &server, script);
+        assert_eq!(
+            out(&done),
+            "first\nsecond\n20000000\n20000000\n9000000\n9000000\n9000000",
+            "{}",
+            err(&done)
+        );
+    });
+}
+
+#[test]
+fn rates_are_kept() {
+    everywhere(|place, tier| {
+        let server = Upstream::fixed(&["api.test"], "ok");
+        let policy = "network:\n  allow: [{host: api.test, methods: [GET], rate: 3/h}]";
+        let script = format!("for i in 1 2 3 4 5; do {CURL} -o /dev/null https://api.test/; done");
+        let done = command(place, tier, policy, &server, &script).output().unwrap();
+        let text = out(&done);
+        let codes: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!(codes, ["200", "200", "200", "429", "429"], "{}", err(&done));
+        assert_eq!(server.got().len(), 3);
+    });
+}
+
+#[test]
+fn a_run_does_not_outlive_its_gateway() {
+    everywhere(|place, tier| {
+        let server = Upstream::fixed(&["api.test"], "ok");
+        let script = format!(
+            "{CURL} https://api.test/v1/a > first; touch ready; sleep 30; {CURL} https://api.test/v1/b; echo still here"
+        );
+        let mut args = command(place, tier, POLICY, &server, &script);
+        args.stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let child = args.spawn().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while server.got().is_empty() && std::time::Instant::now() < deadline {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let gateway = gateway_of(child.id());
+        assert!(
+            Command::new("kill")
+                .args(["-9", &gateway.to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let done = child.wait_with_output().unwrap();
+        assert_eq!(done.status.code(), Some(125), "{}", err(&done));
+        assert!(err(&done).contains("the gateway is gone"), "{}", err(&done));
+        assert!(!out(&done).contains("still here"));
+        assert_eq!(server.got().len(), 1);
+    });
+}
+
+/// The one child of Qila's that holds a connection to the outside world's sockets: a copy of Qila with listeners.
+fn gateway_of(parent: u32) -> u32 {
+    let children = out(&Command::new("pgrep")
+        .args(["-P", &parent.to_string()])
+        .output()
+        .unwrap());
+    let mut found = children
+        .lines()
+        .filter_map(|l| l.parse::<u32>().ok())
+        .filter(|pid| {
+            let epoll = format!("/proc/{pid}/fd");
+            std::fs::read_dir(epoll).into_iter().flatten().flatten().any(|e| {
+                std::fs::read_link(e.path()).is_ok_and(|to| to.to_string_lossy().contains("eventpoll"))
+            })
+        });
+    found.next().unwrap()
+}
+
+#[test]
+fn a_credential_that_is_not_there_stops_the_launch() {
+    everywhere(|place, tier| {
+        let server = Upstream::fixed(&["api.test"], "ok");
+        let mut without = command(place, tier, POLICY, &server, "touch canary");
+        let done = without.env_remove("REAL_KEY").output().unwrap();
+        assert_eq!(done.status.code(), Some(125));
+        assert!(
+            err(&done).contains("REAL_KEY") && err(&done).contains("optional"),
+            "{}",
+            err(&done)
+        );
+        let mut short = command(place, tier, POLICY, &server, "touch canary");
+        let done = short.env("REAL_KEY", "short").output().unwrap();
+        assert_eq!(done.status.code(), Some(125));
+        assert!(
+            err(&done).contains("shorter than 8 bytes") && !err(&done).contains("short\n"),
+            "{}",
+            err(&done)
+        );
+        // The twin: an optional one is done without, and so is the host that needs it.
+        let policy = POLICY.replace("env: [API_KEY]", "env: [API_KEY], optional: true");
+        let script = format!("echo \"[$API_KEY]\"; {CURL} https://api.test/v1/a; {CURL} http://clear.test/");
+        let clear = Upstream::fixed(&[], "clear");
+        let ca = place.write("ca.pem", &server.ca);
+        let policy = place.policy("optional.yaml", &policy);
+        let up = clear.at("clear.test");
+        let args = [
+            "run",
+            "-q",
+            "-p",
+            &policy,
+            "--isolation",
+            tier,
+            "--upstream",
+            &up,
+            "--upstream-ca",
+            ca.to_str().unwrap(),
+            "--",
+            "sh",
+            "-c",
+            &script,
+        ];
+        let done = place.qila(&args).output().unwrap();
+        assert!(
+            out(&done).starts_with("[]\n") && out(&done).ends_with("clear\n200\n"),
+            "{} {}",
+            out(&done),
+            err(&done)
+        );
+        assert_eq!(server.accepted(), 0);
+    });
+}
