@@ -15,8 +15,9 @@ use zeroize::{Zeroize, Zeroizing};
 /// Shortest secret, in bytes: a shorter one would match ordinary text.
 pub const MIN_SECRET: usize = 8;
 
-/// Longest secret, in bytes: room for a private key in PEM. At most six times as much is held back.
-pub const MAX_SECRET: usize = 8 * 1024;
+/// Longest secret, in bytes: as long as the gateway takes them, room for a private key in PEM. At most six times as much is
+/// held back.
+pub const MAX_SECRET: usize = 16 * 1024;
 
 /// Most secrets of one masker.
 pub const MAX_SECRETS: usize = 64;
