@@ -383,6 +383,11 @@ fn parsed_heads_with_two_meanings_are_refused() {
         (&[("content-length", "5, 5")], BadContentLength),
         (&[("content-length", "+5")], BadContentLength),
         (&[("content-length", "010")], BadContentLength),
+        (&[("content_length", "5")], BadContentLength),
+        (
+            &[("content-length", "5"), ("Transfer_Encoding", "chunked")],
+            BadTransferEncoding,
+        ),
         (&[("content-length", "")], BadContentLength),
         (&[("transfer-encoding", "gzip, chunked")], BadTransferEncoding),
         (
