@@ -3,7 +3,7 @@ use serde_json::json;
 
 use crate::qila::{Qila, policy};
 use crate::relay;
-use crate::report::{Row, Target};
+use crate::report::{Missing, Row, Target};
 use crate::scratch::Scratch;
 use crate::stats::Ratio;
 use crate::timing::{Program, interleave};
@@ -12,22 +12,22 @@ use crate::timing::{Program, interleave};
 const BYTES: u64 = 256 << 20;
 
 /// Measures the row.
-pub fn rows(scratch: &Scratch, qila: &Result<Qila, String>, runs: usize) -> Vec<Row> {
+pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>, runs: usize) -> Vec<Row> {
     let title = "bulk TCP through the pass-through gateway ÷ one splice relay";
     let target = Target::AtLeast(0.9);
     vec![match measure(scratch, qila, runs, title, target) {
         Ok(row) => row,
-        Err(reason) => Row::skipped(title, target, "×", reason),
+        Err(missing) => Row::without(title, target, "×", missing),
     }]
 }
 
 fn measure(
     scratch: &Scratch,
-    qila: &Result<Qila, String>,
+    qila: &Result<Qila, Missing>,
     runs: usize,
     title: &str,
     target: Target,
-) -> Result<Row, String> {
+) -> Result<Row, Missing> {
     let workspace = scratch.sub("bulk")?;
     let client = own_copy(&workspace)?;
     let source = relay::source(BYTES).map_err(|error| error.to_string())?;
@@ -36,6 +36,7 @@ fn measure(
     let plain = Program::new("relay", &workspace, [&client, "pull", &relay.to_string(), &bytes]);
     let mut programs = vec![plain];
     let ours = qila.as_ref().map_err(Clone::clone).and_then(|qila| {
+        qila.has_gateway()?;
         let text =
             "version: 1\nextends: offline\nnetwork:\n  allow:\n    - host: bulk.test\n      ports: [9000]\n";
         let policy = policy(scratch, "bulk", text)?;
@@ -48,18 +49,20 @@ fn measure(
             &[&client, "pull", "bulk.test:9000", &bytes],
         ))
     });
-    let absent = ours.map(|program| programs.push(program)).err();
+    let absent: Option<Missing> = ours.map(|program| programs.push(program)).err();
     let mut measured = interleave(&programs, runs, Program::printed).into_iter();
     let theirs = measured.next().ok_or("not measured")??;
     println!("note: splice relay alone: {:.0} MiB/s", theirs.median());
-    if let Some(reason) = absent {
-        return Err(reason);
+    if let Some(missing) = absent {
+        return Err(missing);
     }
     let ours = measured.next().ok_or("not measured")??;
     let ratio = Ratio::new(&ours, &theirs);
     let detail =
         json!({"qila_mib_s": ours.summary(), "relay_mib_s": theirs.summary(), "ratio": ratio.summary()});
-    Ok(Row::measured(title, target, "×", ratio.of_medians, detail))
+    // Of speeds the slow end is the tail.
+    let tail = ours.percentile(0.05) / theirs.percentile(0.05);
+    Ok(Row::measured(title, target, "×", ratio.of_medians, detail).with_tail(tail))
 }
 
 /// Copies this program into a workspace, where the sandbox can see it.

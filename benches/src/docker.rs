@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::peers::root_with_true;
+use crate::peers::archive_with_true;
 use crate::scratch::{Scratch, find};
 use crate::timing::Program;
 
@@ -36,6 +36,9 @@ impl Docker {
                 "--bridge=none",
                 "--iptables=false",
                 "--ip6tables=false",
+                // Otherwise it switches the host's forwarding on, and leaves it so.
+                "--ip-forward=false",
+                "--ip-masq=false",
                 "-H",
                 &socket,
             ])
@@ -83,20 +86,8 @@ impl Docker {
     }
 
     fn import(&self, scratch: &Scratch) -> Result<(), String> {
-        let root = scratch.folder.join("docker-root");
-        root_with_true(&root).map_err(|error| error.to_string())?;
-        let archive = scratch.folder.join("docker-root.tar");
-        let packed = Command::new("tar")
-            .arg("-C")
-            .arg(&root)
-            .arg("-cf")
-            .arg(&archive)
-            .arg(".")
-            .status();
-        if !packed.is_ok_and(|status| status.success()) {
-            return Err("cannot pack an image for docker".to_owned());
-        }
-        if self.succeeds(&["import", &archive.display().to_string(), "qila-bench"]) {
+        let archive = archive_with_true(scratch, "docker")?;
+        if self.succeeds(&["import", &archive, "qila-bench"]) {
             Ok(())
         } else {
             Err("docker import failed".to_owned())

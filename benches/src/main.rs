@@ -22,6 +22,9 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: qila-bench [run] [--runs N] [--only PART] [--markdown]\n\
     parts: start memory workloads bulk evidence";
 
+/// What `--only` takes.
+const PARTS: [&str; 5] = ["start", "memory", "workloads", "bulk", "evidence"];
+
 /// Runs of each start command; a slower part takes a share of it.
 const RUNS: usize = 40;
 
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         .map(|(first, rest)| (first.as_str(), rest))
     {
         Some(("timed", rest)) => inside::timed(rest),
+        Some(("again", rest)) => inside::again(rest),
         Some(("pull", rest)) => inside::pull(rest),
         _ => Options::parse(&arguments).and_then(|options| table(&options)),
     };
@@ -64,7 +68,10 @@ impl Options {
             match word.as_str() {
                 "run" => {}
                 "--markdown" => options.markdown = true,
-                "--only" => options.only = Some(words.next().ok_or(USAGE)?.clone()),
+                "--only" => {
+                    let part = words.next().filter(|part| PARTS.contains(&part.as_str()));
+                    options.only = Some(part.ok_or(USAGE)?.clone());
+                }
                 "--runs" => {
                     options.runs = words
                         .next()
@@ -93,7 +100,7 @@ fn table(options: &Options) -> Result<(), String> {
         rows.extend(start::rows(&scratch, &qila, options.runs)?);
     }
     if wanted("memory") {
-        rows.extend(memory::rows(&scratch, &qila));
+        rows.extend(memory::rows(&scratch, &qila, options.runs.div_ceil(4)));
     }
     if wanted("workloads") {
         rows.extend(workloads::rows(&scratch, &qila, options.runs.div_ceil(4)));
@@ -102,26 +109,36 @@ fn table(options: &Options) -> Result<(), String> {
         rows.extend(bulk::rows(&scratch, &qila, options.runs.div_ceil(4)));
     }
     if wanted("evidence") {
-        rows.extend(evidence::rows());
+        rows.extend(evidence::rows(&scratch));
     }
     let text = report::markdown(&rows);
     let document = report::document("run", options.runs, &rows);
     let json = format!("{document:#}\n");
-    for (name, content) in [("run.json", &json), ("run.md", &text)] {
-        std::fs::write(out.join(name), content).map_err(|error| format!("cannot write {name}: {error}"))?;
+    // A part of the table does not take the place of the whole.
+    let part = options
+        .only
+        .as_deref()
+        .map_or_else(String::new, |part| format!("-{part}"));
+    for (ending, content) in [("json", &json), ("md", &text)] {
+        let name = format!("run{part}.{ending}");
+        std::fs::write(out.join(&name), content).map_err(|error| format!("cannot write {name}: {error}"))?;
     }
     println!("{text}");
     if !options.markdown {
         let count = |verdict: &str| rows.iter().filter(|row| row.verdict() == verdict).count();
         println!(
-            "{} met, {} missed, {} skipped",
+            "{} met, {} missed, {} skipped, {} failed",
             count("met"),
             count("missed"),
-            count("skipped")
+            count("skipped"),
+            count("failed")
         );
-        println!("figures in {}", out.join("run.json").display());
+        println!("figures in {}", out.join(format!("run{part}.json")).display());
     }
-    Ok(())
+    match rows.iter().filter(|row| row.verdict() == "failed").count() {
+        0 => Ok(()),
+        failed => Err(format!("{failed} rows failed: Qila did not run")),
+    }
 }
 
 #[cfg(test)]
@@ -141,6 +158,7 @@ mod tests {
             }
         );
         assert!(Options::parse(&words("--runs 0")).is_err());
+        assert!(Options::parse(&words("--only ../x")).is_err());
         assert!(
             Options::parse(&words("serve"))
                 .expect_err("pending")

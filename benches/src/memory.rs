@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::qila::Qila;
-use crate::report::{Row, Target};
+use crate::relay;
+use crate::report::{Missing, Row, Target};
 use crate::scratch::Scratch;
+use crate::stats::Samples;
 
 /// What one look at `/proc` found, in KiB.
 #[derive(Debug, Default, Clone, Copy)]
@@ -18,40 +20,51 @@ struct Sample {
     processes: u64,
 }
 
-/// Measures with and without the gateway.
-pub fn rows(scratch: &Scratch, qila: &Result<Qila, String>) -> Vec<Row> {
-    [("without gateway", 4.0), ("with gateway and one credential", 12.0)]
-        .into_iter()
-        .map(|(name, limit)| {
-            let title = format!("peak memory of Qila's own processes, {name}");
-            let target = Target::AtMost(limit);
-            let peak = qila.as_ref().map_err(Clone::clone).and_then(|qila| peak(scratch, qila, limit > 4.0));
-            match peak {
-                Ok(peak) => {
-                    let detail = json!({"pss_kib": peak.pss, "rss_kib": peak.rss, "sum_of_vmhwm_kib": peak.high_water,
-                                        "processes": peak.processes});
-                    Row::measured(title, target, "MiB", peak.pss as f64 / 1024.0, detail)
-                }
-                Err(reason) => Row::skipped(title, target, "MiB", reason),
+/// Measures with and without the gateway: the median of so many runs' peaks.
+pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>, runs: usize) -> Vec<Row> {
+    [
+        ("without gateway", 4.0),
+        ("with gateway and one credential", 12.0),
+    ]
+    .into_iter()
+    .map(|(name, limit)| {
+        let title = format!("peak memory of Qila's own processes, {name}");
+        let target = Target::AtMost(limit);
+        let peaks = qila.as_ref().map_err(Clone::clone).and_then(|qila| {
+            (0..runs)
+                .map(|_| peak(scratch, qila, limit > 4.0))
+                .collect::<Result<Vec<Sample>, Missing>>()
+        });
+        match peaks {
+            Ok(peaks) => {
+                let of =
+                    |what: fn(&Sample) -> u64| Samples(peaks.iter().map(|peak| what(peak) as f64).collect());
+                let pss = of(|peak| peak.pss);
+                let detail = json!({"pss_kib": pss.summary(), "rss_kib": of(|peak| peak.rss).summary(),
+                                        "sum_of_vmhwm_kib": of(|peak| peak.high_water).summary(),
+                                        "processes": of(|peak| peak.processes).summary()});
+                Row::measured(title, target, "MiB", pss.median() / 1024.0, detail)
+                    .with_tail(pss.percentile(0.95) / 1024.0)
             }
-        })
-        .collect()
+            Err(missing) => Row::without(title, target, "MiB", missing),
+        }
+    })
+    .collect()
 }
 
 /// Watches one run; the agent and what it starts do not count.
-fn peak(scratch: &Scratch, qila: &Qila, gateway: bool) -> Result<Sample, String> {
+fn peak(scratch: &Scratch, qila: &Qila, gateway: bool) -> Result<Sample, Missing> {
     let workspace = scratch.sub("empty")?;
-    let policy = if gateway {
-        qila.gateway_policy(scratch)?
+    let options = if gateway {
+        let upstream = relay::source(0).map_err(|error| error.to_string())?;
+        qila.with_gateway(scratch, upstream)?.to_vec()
     } else {
-        "offline".to_owned()
+        ["--policy", "offline", "--isolation", "container"]
+            .map(str::to_owned)
+            .to_vec()
     };
-    let program = qila.run(
-        "memory",
-        &workspace,
-        &["--policy", &policy, "--isolation", "container"],
-        &["sleep", "0.5"],
-    );
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let program = qila.run("memory", &workspace, &options, &["sleep", "0.5"]);
     let mut command = program.command();
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| error.to_string())?;
@@ -65,14 +78,14 @@ fn peak(scratch: &Scratch, qila: &Qila, gateway: bool) -> Result<Sample, String>
         match child.try_wait() {
             Ok(None) => std::thread::sleep(Duration::from_millis(5)),
             Ok(Some(status)) => break status,
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.to_string().into()),
         }
     };
     if !status.success() {
-        return Err(format!("`{}` ended with {status}", program.words.join(" ")));
+        return Err(format!("`{}` ended with {status}", program.words.join(" ")).into());
     }
     if peak.pss == 0 {
-        return Err("smaps_rollup cannot be read here".to_owned());
+        return Err(Missing::Absent("smaps_rollup cannot be read here".to_owned()));
     }
     Ok(peak)
 }

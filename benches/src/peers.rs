@@ -57,6 +57,61 @@ pub fn oci(scratch: &Scratch, runtime: &'static str) -> Result<Program, String> 
     ))
 }
 
+/// nono over the working folder, the network off: Landlock alone.
+pub fn nono(scratch: &Scratch) -> Result<Program, String> {
+    let program = find("nono").ok_or("nono is not installed")?;
+    let words = "run --allow . --block-net -- true";
+    Ok(Program::new(
+        "nono",
+        &scratch.folder,
+        words_after(program, words.split(' ')),
+    ))
+}
+
+/// podman over a store of this run's own, with one image that holds `true` and its libraries.
+pub fn podman(scratch: &Scratch) -> Result<Program, String> {
+    let program = find("podman").ok_or("podman is not installed")?;
+    let archive = archive_with_true(scratch, "podman")?;
+    let store = ["--root", "--runroot"].map(|option| {
+        let folder = scratch.folder.join(format!("podman{option}"));
+        [option.to_owned(), folder.display().to_string()]
+    });
+    let import = ["import".to_owned(), archive, "qila-bench".to_owned()];
+    let words = store.concat();
+    let imported = Command::new(&program).args(words.iter().chain(&import)).output();
+    if !imported.is_ok_and(|output| output.status.success()) {
+        return Err("podman import failed".to_owned());
+    }
+    let run = "run --rm --network none qila-bench /bin/true"
+        .split(' ')
+        .map(str::to_owned);
+    Ok(Program::new(
+        "podman",
+        &scratch.folder,
+        words_after(program, words.into_iter().chain(run)),
+    ))
+}
+
+/// Packs what [`root_with_true`] makes; for those who import images.
+pub fn archive_with_true(scratch: &Scratch, name: &str) -> Result<String, String> {
+    let root = scratch.folder.join(format!("root-{name}"));
+    root_with_true(&root).map_err(|error| format!("cannot prepare an image: {error}"))?;
+    let archive = scratch.folder.join(format!("root-{name}.tar"));
+    let mut tar = Command::new("tar");
+    let packed = tar
+        .arg("-C")
+        .arg(&root)
+        .arg("-cf")
+        .arg(&archive)
+        .arg(".")
+        .status();
+    if packed.is_ok_and(|status| status.success()) {
+        Ok(archive.display().to_string())
+    } else {
+        Err("cannot pack an image".to_owned())
+    }
+}
+
 /// Copies `true` and the libraries that it names.
 pub fn root_with_true(root: &Path) -> std::io::Result<()> {
     let real = std::fs::canonicalize("/bin/true")?;

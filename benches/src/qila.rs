@@ -1,6 +1,9 @@
 //! Qila's own command lines.
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use crate::report::Missing;
 use crate::scratch::Scratch;
 use crate::timing::Program;
 
@@ -30,12 +33,12 @@ credentials:
 
 impl Qila {
     /// Takes the binary that `QILA_BIN` names.
-    pub fn find(scratch: &Scratch) -> Result<Qila, String> {
+    pub fn find(scratch: &Scratch) -> Result<Qila, Missing> {
         let binary = std::env::var_os("QILA_BIN")
             .map(PathBuf::from)
-            .ok_or("no `qila` was built (QILA_BIN is unset)")?;
+            .ok_or_else(|| Missing::Absent("no `qila` was built (QILA_BIN is unset)".to_owned()))?;
         if !binary.is_file() {
-            return Err(format!("{} is not there", binary.display()));
+            return Err(Missing::Broken(format!("{} is not there", binary.display())));
         }
         Ok(Qila {
             binary,
@@ -58,9 +61,33 @@ impl Qila {
         program
     }
 
-    /// Writes the policy with the gateway and one credential.
-    pub fn gateway_policy(&self, scratch: &Scratch) -> Result<String, String> {
-        policy(scratch, "gateway", GATEWAY_POLICY)
+    /// The options for a run with the gateway and one credential; the model's API answers at `upstream`.
+    pub fn with_gateway(&self, scratch: &Scratch, upstream: SocketAddr) -> Result<[String; 5], Missing> {
+        self.has_gateway()?;
+        let policy = policy(scratch, "gateway", GATEWAY_POLICY)?;
+        let upstream = format!("--upstream=api.model.test:443={upstream}");
+        Ok([
+            "--policy".to_owned(),
+            policy,
+            "--isolation".to_owned(),
+            "container".to_owned(),
+            upstream,
+        ])
+    }
+
+    /// Whether this `qila` has a gateway at all: asked of its help, so that a gateway that fails is not taken for none.
+    pub fn has_gateway(&self) -> Result<(), Missing> {
+        let help = Command::new(&self.binary)
+            .args(["run", "--help"])
+            .output()
+            .map_err(|error| Missing::Broken(format!("cannot start {}: {error}", self.binary.display())))?;
+        if String::from_utf8_lossy(&help.stdout).contains("--upstream") {
+            Ok(())
+        } else {
+            Err(Missing::Absent(
+                "needs network: this `qila` has no gateway yet".to_owned(),
+            ))
+        }
     }
 }
 

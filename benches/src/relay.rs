@@ -1,6 +1,6 @@
 //! The yardstick for bulk TCP: a source, and a relay that does nothing but splice.
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
@@ -18,9 +18,15 @@ fn serve(each: impl Fn(TcpStream) + Send + Clone + 'static) -> std::io::Result<S
     Ok(address)
 }
 
-/// A source that sends so many bytes to whoever connects.
+/// What a client says before the source sends, as a client of nearly every protocol speaks first.
+pub const REQUEST: &[u8; 4] = b"go!\n";
+
+/// A source that sends so many bytes to whoever connects and asks.
 pub fn source(bytes: u64) -> std::io::Result<SocketAddr> {
     serve(move |mut stream| {
+        if stream.read_exact(&mut [0; REQUEST.len()]).is_err() {
+            return;
+        }
         let block = vec![0x5a_u8; 1 << 18];
         let mut left = bytes;
         while left > 0 {
@@ -36,12 +42,17 @@ pub fn source(bytes: u64) -> std::io::Result<SocketAddr> {
     })
 }
 
-/// A relay to `upstream`, in the direction that bulk flows.
+/// A relay to `upstream`, both ways.
 pub fn relay(upstream: SocketAddr) -> std::io::Result<SocketAddr> {
     serve(move |stream| {
         if let Ok(source) = TcpStream::connect(upstream) {
-            // The other end closing early is how a reader says that it has enough.
-            let _ = pump(&source, &stream);
+            thread::scope(|scope| {
+                scope.spawn(|| pump(&stream, &source));
+                // The other end closing early is how a reader says that it has enough.
+                let _ = pump(&source, &stream);
+                // The way back ends with it.
+                let _ = stream.shutdown(Shutdown::Both);
+            });
         }
     })
 }
@@ -67,17 +78,15 @@ fn pump(from: &TcpStream, to: &TcpStream) -> rustix::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
 
     #[test]
     fn every_byte_arrives_through_the_relay() {
         let bytes = 3_000_001;
         let address = relay(source(bytes).expect("source")).expect("relay");
         let mut got = Vec::new();
-        TcpStream::connect(address)
-            .expect("connect")
-            .read_to_end(&mut got)
-            .expect("read");
+        let mut stream = TcpStream::connect(address).expect("connect");
+        stream.write_all(REQUEST).expect("write");
+        stream.read_to_end(&mut got).expect("read");
         assert_eq!(got.len() as u64, bytes);
         assert!(got.iter().all(|byte| *byte == 0x5a));
     }

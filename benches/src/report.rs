@@ -1,4 +1,5 @@
 //! Rows of the table, their verdicts, and how they are written down.
+use crate::stats::Ratio;
 use serde_json::{Value, json};
 
 /// What a row must reach.
@@ -19,6 +20,30 @@ pub enum Outcome {
     Measured(f64, Value),
     /// Why there is no figure.
     Skipped(String),
+    /// What went wrong where Qila itself should have run: no skip, and never passed over.
+    Failed(String),
+}
+
+/// Why something was not measured.
+#[derive(Debug, Clone)]
+pub enum Missing {
+    /// It is not there: a peer that is not installed, a part that is not built yet.
+    Absent(String),
+    /// It is there and did not work.
+    Broken(String),
+}
+
+/// What this program could not prepare by itself counts as broken.
+impl From<String> for Missing {
+    fn from(why: String) -> Missing {
+        Missing::Broken(why)
+    }
+}
+
+impl From<&str> for Missing {
+    fn from(why: &str) -> Missing {
+        Missing::Broken(why.to_owned())
+    }
 }
 
 /// One line of the table.
@@ -32,6 +57,8 @@ pub struct Row {
     pub unit: &'static str,
     /// What it came to.
     pub outcome: Outcome,
+    /// The same figure at the 95th percentile, where there are samples.
+    pub tail: Option<f64>,
 }
 
 impl Row {
@@ -54,6 +81,29 @@ impl Row {
             target,
             unit,
             outcome,
+            tail: None,
+        }
+    }
+
+    /// The same row with its figure at the 95th percentile.
+    pub fn with_tail(mut self, tail: f64) -> Row {
+        self.tail = Some(tail).filter(|tail| tail.is_finite());
+        self
+    }
+
+    /// A row of two programs measured in turn, divided.
+    pub fn ratio(name: impl Into<String>, target: Target, ratio: &Ratio, detail: Value) -> Row {
+        Row::measured(name, target, "×", ratio.of_medians, detail).with_tail(ratio.of_p95)
+    }
+
+    /// A row that has no figure, for this reason.
+    pub fn without(name: impl Into<String>, target: Target, unit: &'static str, missing: Missing) -> Row {
+        match missing {
+            Missing::Absent(why) => Row::skipped(name, target, unit, why),
+            Missing::Broken(why) => Row {
+                outcome: Outcome::Failed(why),
+                ..Row::skipped(name, target, unit, "")
+            },
         }
     }
 
@@ -69,13 +119,15 @@ impl Row {
             target,
             unit,
             outcome: Outcome::Skipped(why.into()),
+            tail: None,
         }
     }
 
-    /// `met`, `missed`, `skipped`, or `for comparison`.
+    /// `met`, `missed`, `skipped`, `failed`, or `for comparison`.
     pub fn verdict(&self) -> &'static str {
         match (&self.outcome, self.target) {
             (Outcome::Skipped(_), _) => "skipped",
+            (Outcome::Failed(_), _) => "failed",
             (_, Target::None) => "for comparison",
             (Outcome::Measured(value, _), Target::AtMost(limit)) if *value <= limit => "met",
             (Outcome::Measured(value, _), Target::AtLeast(limit)) if *value >= limit => "met",
@@ -86,14 +138,14 @@ impl Row {
     fn json(&self) -> Value {
         let (measured, detail, reason) = match &self.outcome {
             Outcome::Measured(value, detail) => (json!(value), detail.clone(), Value::Null),
-            Outcome::Skipped(reason) => (Value::Null, Value::Null, json!(reason)),
+            Outcome::Skipped(reason) | Outcome::Failed(reason) => (Value::Null, Value::Null, json!(reason)),
         };
         let target = match self.target {
             Target::AtMost(limit) => json!({"at_most": limit}),
             Target::AtLeast(limit) => json!({"at_least": limit}),
             Target::None => Value::Null,
         };
-        json!({"name": self.name, "unit": self.unit, "target": target, "measured": measured,
+        json!({"name": self.name, "unit": self.unit, "target": target, "measured": measured, "p95": self.tail,
                "verdict": self.verdict(), "reason": reason, "detail": detail})
     }
 
@@ -105,9 +157,13 @@ impl Row {
         };
         let (measured, verdict) = match &self.outcome {
             Outcome::Measured(value, _) => (figure(*value, self.unit), self.verdict().to_owned()),
-            Outcome::Skipped(reason) => ("–".to_owned(), format!("skipped: {}", reason.replace('|', "/"))),
+            Outcome::Skipped(reason) | Outcome::Failed(reason) => {
+                let reason = reason.replace(['|', '\n'], " ");
+                ("–".to_owned(), format!("{}: {reason}", self.verdict()))
+            }
         };
-        format!("| {} | {target} | {measured} | {verdict} |", self.name)
+        let tail = self.tail.map_or("–".to_owned(), |tail| figure(tail, self.unit));
+        format!("| {} | {target} | {measured} | {tail} | {verdict} |", self.name)
     }
 }
 
@@ -122,7 +178,7 @@ fn figure(value: f64, unit: &str) -> String {
 
 /// The whole table as Markdown.
 pub fn markdown(rows: &[Row]) -> String {
-    let mut text = "| work | target | measured | |\n|---|---|---|---|\n".to_owned();
+    let mut text = "| work | target | median | p95 | |\n|---|---|---|---|---|\n".to_owned();
     for row in rows {
         text.push_str(&row.line());
         text.push('\n');
@@ -177,13 +233,21 @@ mod tests {
     #[test]
     fn a_miss_and_a_skip_are_visible_in_the_table() {
         let rows = [
-            Row::measured("slow", Target::AtMost(1.0), "×", 2.0, Value::Null),
+            Row::measured("slow", Target::AtMost(1.0), "×", 2.0, Value::Null).with_tail(3.0),
             Row::skipped("absent", Target::AtMost(0.02), "×", "no dockerd"),
+            Row::without("broken", Target::None, "×", Missing::Broken("exit 125".into())),
         ];
         let text = markdown(&rows);
-        assert!(text.contains("| slow | ≤ 1.00 × | 2.00 × | missed |"), "{text}");
         assert!(
-            text.contains("| absent | ≤ 0.020 × | – | skipped: no dockerd |"),
+            text.contains("| slow | ≤ 1.00 × | 2.00 × | 3.00 × | missed |"),
+            "{text}"
+        );
+        assert!(
+            text.contains("| absent | ≤ 0.020 × | – | – | skipped: no dockerd |"),
+            "{text}"
+        );
+        assert!(
+            text.contains("| broken | – | – | – | failed: exit 125 |"),
             "{text}"
         );
         assert_eq!(document("run", 1, &rows)["rows"][1]["reason"], "no dockerd");

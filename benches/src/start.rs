@@ -4,7 +4,8 @@ use serde_json::json;
 use crate::docker::Docker;
 use crate::peers;
 use crate::qila::Qila;
-use crate::report::{Row, Target};
+use crate::relay;
+use crate::report::{Missing, Row, Target};
 use crate::scratch::Scratch;
 use crate::stats::{Ratio, Samples};
 use crate::timing::{Program, interleave};
@@ -22,12 +23,14 @@ const ROWS: &[(&str, &str, Peers)] = &[
             ("runc", Target::AtMost(0.25)),
             ("docker", Target::AtMost(0.02)),
             ("crun", Target::None),
+            ("podman", Target::None),
+            ("nono", Target::None),
         ],
     ),
     (
         "process",
         "offline `true`, process tier",
-        &[("bwrap", Target::AtMost(0.8))],
+        &[("bwrap", Target::AtMost(0.8)), ("nono", Target::None)],
     ),
     (
         "gateway",
@@ -37,11 +40,11 @@ const ROWS: &[(&str, &str, Peers)] = &[
 ];
 
 /// Measures every start row.
-pub fn rows(scratch: &Scratch, qila: &Result<Qila, String>, runs: usize) -> Result<Vec<Row>, String> {
+pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>, runs: usize) -> Result<Vec<Row>, String> {
     let docker = Docker::start(scratch);
     let mut programs = vec![Program::new("true", &scratch.folder, ["true"])];
-    let mut absent: Vec<(&str, String)> = Vec::new();
-    let mut offer = |name: &'static str, found: Result<Program, String>| match found {
+    let mut absent: Vec<(&str, Missing)> = Vec::new();
+    let mut offer = |name: &'static str, found: Result<Program, Missing>| match found {
         Ok(program) => programs.push(program),
         Err(reason) => absent.push((name, reason)),
     };
@@ -53,22 +56,33 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, String>, runs: usize) -> Resu
                 .and_then(|qila| own(scratch, qila, name)),
         );
     }
-    offer("bwrap", peers::bwrap(scratch));
-    offer("runc", peers::oci(scratch, "runc"));
-    offer("crun", peers::oci(scratch, "crun"));
-    offer(
-        "docker",
-        docker
-            .as_ref()
-            .map(|docker| docker.run(scratch))
-            .map_err(Clone::clone),
-    );
+    for (name, found) in [
+        ("bwrap", peers::bwrap(scratch)),
+        ("runc", peers::oci(scratch, "runc")),
+        ("crun", peers::oci(scratch, "crun")),
+        ("nono", peers::nono(scratch)),
+        ("podman", peers::podman(scratch)),
+        (
+            "docker",
+            docker
+                .as_ref()
+                .map(|docker| docker.run(scratch))
+                .map_err(Clone::clone),
+        ),
+    ] {
+        offer(name, found.map_err(Missing::Absent));
+    }
 
     let measured = interleave(&programs, runs, Program::time);
-    let of = |name: &str| -> Result<&Samples, String> {
-        if let Some((_, reason)) = absent.iter().find(|(known, _)| *known == name) {
-            return Err(reason.clone());
+    let of = |name: &str| -> Result<&Samples, Missing> {
+        if let Some((_, missing)) = absent.iter().find(|(known, _)| *known == name) {
+            return Err(missing.clone());
         }
+        // A peer that does not run here is a peer less; Qila not running is a finding.
+        let failed = |why: &String| match ROWS.iter().any(|(own, ..)| *own == name) {
+            true => Missing::Broken(why.clone()),
+            false => Missing::Absent(why.clone()),
+        };
         let place = programs
             .iter()
             .position(|program| program.name == name)
@@ -77,7 +91,7 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, String>, runs: usize) -> Resu
             .get(place)
             .ok_or("not measured")?
             .as_ref()
-            .map_err(Clone::clone)
+            .map_err(failed)
     };
     let mut rows = Vec::new();
     for (name, title, against) in ROWS {
@@ -87,9 +101,9 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, String>, runs: usize) -> Resu
                 (Ok(ours), Ok(theirs)) => {
                     let ratio = Ratio::new(ours, theirs);
                     let detail = json!({"qila_ms": ours.summary(), "peer_ms": theirs.summary(), "ratio": ratio.summary()});
-                    Row::measured(row_name, *target, "×", ratio.of_medians, detail)
+                    Row::ratio(row_name, *target, &ratio, detail)
                 }
-                (Err(reason), _) | (_, Err(reason)) => Row::skipped(row_name, *target, "×", reason),
+                (Err(missing), _) | (_, Err(missing)) => Row::without(row_name, *target, "×", missing),
             });
         }
     }
@@ -101,18 +115,21 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, String>, runs: usize) -> Resu
         "bwrap",
         "crun",
         "runc",
+        "nono",
+        "podman",
         "docker",
     ] {
-        let row_name = format!("whole process: {name}, median");
+        let row_name = format!("whole process: {name}");
         rows.push(match of(name) {
-            Ok(samples) => Row::measured(row_name, Target::None, "ms", samples.median(), samples.summary()),
-            Err(reason) => Row::skipped(row_name, Target::None, "ms", reason),
+            Ok(samples) => Row::measured(row_name, Target::None, "ms", samples.median(), samples.summary())
+                .with_tail(samples.percentile(0.95)),
+            Err(missing) => Row::without(row_name, Target::None, "ms", missing),
         });
     }
     Ok(rows)
 }
 
-fn own(scratch: &Scratch, qila: &Qila, name: &'static str) -> Result<Program, String> {
+fn own(scratch: &Scratch, qila: &Qila, name: &'static str) -> Result<Program, Missing> {
     let workspace = scratch.sub("empty")?;
     Ok(match name {
         "process" => qila.run(
@@ -122,11 +139,13 @@ fn own(scratch: &Scratch, qila: &Qila, name: &'static str) -> Result<Program, St
             &["true"],
         ),
         "gateway" => {
-            let policy = qila.gateway_policy(scratch)?;
+            // Nobody connects to it: what is measured is a gateway that stands ready.
+            let upstream = relay::source(0).map_err(|error| error.to_string())?;
+            let options = qila.with_gateway(scratch, upstream)?;
             qila.run(
                 name,
                 &workspace,
-                &["--policy", &policy, "--isolation", "container"],
+                &options.each_ref().map(String::as_str),
                 &["true"],
             )
         }

@@ -36,6 +36,8 @@ impl Samples {
 pub struct Ratio {
     /// Of the two medians: the figure that is judged.
     pub of_medians: f64,
+    /// Of the two 95th percentiles.
+    pub of_p95: f64,
     /// The median of the ratios of neighbouring runs, which cancels a drift of the machine.
     pub paired: f64,
     /// First and third quartile of the paired ratios: the spread.
@@ -47,13 +49,13 @@ impl Ratio {
     pub fn new(ours: &Samples, theirs: &Samples) -> Ratio {
         let pairs = ours.0.iter().zip(&theirs.0).filter(|(_, theirs)| **theirs > 0.0);
         let pairs = Samples(pairs.map(|(ours, theirs)| ours / theirs).collect());
-        let below = theirs.median();
+        let at = |p: f64| match theirs.percentile(p) {
+            below if below > 0.0 => ours.percentile(p) / below,
+            _ => f64::NAN,
+        };
         Ratio {
-            of_medians: if below > 0.0 {
-                ours.median() / below
-            } else {
-                f64::NAN
-            },
+            of_medians: at(0.5),
+            of_p95: at(0.95),
             paired: pairs.median(),
             quartiles: (pairs.percentile(0.25), pairs.percentile(0.75)),
         }
@@ -63,6 +65,7 @@ impl Ratio {
     pub fn summary(&self) -> Value {
         json!({
             "of_medians": self.of_medians,
+            "of_p95": self.of_p95,
             "paired_median": self.paired,
             "paired_quartiles": [self.quartiles.0, self.quartiles.1],
         })

@@ -114,7 +114,7 @@ fn last_line(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Runs the programs in turn, A B C A B C …, and returns each one's samples or why it dropped out.
+/// Runs the programs in turn, A B C, B C A, C A B …, so that none always follows the same one, and returns each one's samples or why it dropped out.
 ///
 /// A program that fails in the warm-up drops out and does not disturb the rest.
 pub fn interleave(
@@ -125,7 +125,11 @@ pub fn interleave(
     const WARM_UP: usize = 3;
     let mut results: Vec<Result<Samples, String>> = programs.iter().map(|_| Ok(Samples::default())).collect();
     for round in 0..runs + WARM_UP.min(runs) {
-        for (program, result) in programs.iter().zip(&mut results) {
+        for turn in 0..programs.len() {
+            let place = (round + turn) % programs.len();
+            let (Some(program), Some(result)) = (programs.get(place), results.get_mut(place)) else {
+                continue;
+            };
             let Ok(samples) = result else { continue };
             match once(program) {
                 Ok(_) if round < WARM_UP.min(runs) => {}
@@ -152,6 +156,17 @@ mod tests {
             reason.contains("exit status: 3") && reason.contains("no way"),
             "{reason}"
         );
+    }
+
+    #[test]
+    fn nobody_always_follows_the_same_program() {
+        let programs = ["a", "b", "c"].map(|name| Program::new(name, "/", ["true"]));
+        let order = std::cell::RefCell::new(String::new());
+        interleave(&programs, 1, |program| {
+            order.borrow_mut().push_str(program.name);
+            Ok(1.0)
+        });
+        assert_eq!(order.into_inner(), "abcbca");
     }
 
     #[test]

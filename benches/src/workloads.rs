@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::bulk::own_copy;
 use crate::qila::{Qila, policy};
-use crate::report::{Row, Target};
+use crate::report::{Missing, Row, Target};
 use crate::scratch::{Scratch, find};
 use crate::stats::Ratio;
 use crate::timing::{Program, interleave};
@@ -21,6 +21,8 @@ struct Work {
     folder: PathBuf,
     command: Vec<String>,
     read: Vec<String>,
+    /// Whether it can be run twice in one sandbox and do the same again.
+    repeats: bool,
 }
 
 type Prepare = fn(&Scratch) -> Result<Work, String>;
@@ -32,7 +34,7 @@ const WORK: &[(&str, Prepare)] = &[
 ];
 
 /// Measures every workload: the work alone, which is judged, and the whole process, for comparison.
-pub fn rows(scratch: &Scratch, qila: &Result<Qila, String>, runs: usize) -> Vec<Row> {
+pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>, runs: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, prepare) in WORK {
         let title = format!("{name}, inside ÷ outside");
@@ -40,19 +42,24 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, String>, runs: usize) -> Vec<
         match qila
             .as_ref()
             .map_err(Clone::clone)
-            .and_then(|qila| measure(scratch, qila, prepare(scratch)?, runs))
+            .and_then(|qila| Ok((qila, prepare(scratch).map_err(Missing::Absent)?)))
+            .and_then(|(qila, work)| Ok(measure(scratch, qila, &work, runs)?))
         {
-            Ok([work, whole]) => {
-                rows.push(Row::measured(&title, target, "×", work.0.of_medians, work.1));
-                rows.push(Row::measured(
+            Ok(Compares { work, whole, again }) => {
+                rows.push(Row::ratio(&title, target, &work.0, work.1));
+                rows.push(Row::ratio(
                     format!("{title}, start included"),
                     Target::None,
-                    "×",
-                    whole.0.of_medians,
+                    &whole.0,
                     whole.1,
                 ));
+                // A new layer knows no file yet: the first look at each costs, the second does not.
+                rows.extend(again.map(|again| {
+                    let title = format!("{title}, a second time in the same sandbox");
+                    Row::ratio(title, Target::None, &again.0, again.1)
+                }));
             }
-            Err(reason) => rows.push(Row::skipped(title, target, "×", reason)),
+            Err(missing) => rows.push(Row::without(title, target, "×", missing)),
         }
     }
     rows
@@ -60,29 +67,32 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, String>, runs: usize) -> Vec<
 
 type Compared = (Ratio, serde_json::Value);
 
-fn measure(scratch: &Scratch, qila: &Qila, work: Work, runs: usize) -> Result<[Compared; 2], String> {
+type Once = fn(&Program) -> Result<f64, crate::timing::Failed>;
+
+/// The comparisons of one workload.
+struct Compares {
+    /// The work alone, timed inside.
+    work: Compared,
+    /// The whole process, start included.
+    whole: Compared,
+    /// The work alone, the second time.
+    again: Option<Compared>,
+}
+
+fn measure(scratch: &Scratch, qila: &Qila, work: &Work, runs: usize) -> Result<Compares, String> {
     let watch = own_copy(&work.folder)?;
-    let mut words = vec![watch.as_str(), "timed"];
-    words.extend(work.command.iter().map(String::as_str));
     let read = json!(work.read);
     let text = format!(
         "version: 1\nextends: offline\nresources: {{processes: 512}}\nfilesystem: {{read: {read}}}\n"
     );
     let policy = policy(scratch, "workload", &text)?;
-    let inside = qila.run(
-        "inside",
-        &work.folder,
-        &["--policy", &policy, "--isolation", "container"],
-        &words,
-    );
-    let mut outside = Program::new("outside", &work.folder, words.clone());
-    // Variables that the sandbox would not pass on either.
-    outside
-        .variables
-        .push(("GIT_OPTIONAL_LOCKS".to_owned(), "0".to_owned()));
-    let compare = |once: fn(&Program) -> Result<f64, crate::timing::Failed>| -> Result<Compared, String> {
-        let programs = [inside.clone(), outside.clone()];
-        let mut measured = interleave(&programs, runs, |program| {
+    let compare = |how: &str, once: Once| -> Result<Compared, String> {
+        let mut words = vec![watch.as_str(), how];
+        words.extend(work.command.iter().map(String::as_str));
+        let options = ["--policy", &policy, "--isolation", "container"];
+        let inside = qila.run("inside", &work.folder, &options, &words);
+        let outside = Program::new("outside", &work.folder, words);
+        let mut measured = interleave(&[inside, outside], runs, |program| {
             // Outside, what the last run left would make this one shorter; inside, the layer is new each time.
             drop(std::fs::remove_dir_all(work.folder.join("target")));
             once(program)
@@ -91,12 +101,19 @@ fn measure(scratch: &Scratch, qila: &Qila, work: Work, runs: usize) -> Result<[C
         let ours = measured.next().ok_or("not measured")??;
         let theirs = measured.next().ok_or("not measured")??;
         let ratio = Ratio::new(&ours, &theirs);
-        Ok((
-            ratio,
-            json!({"inside_ms": ours.summary(), "outside_ms": theirs.summary(), "ratio": ratio.summary()}),
-        ))
+        let detail =
+            json!({"inside_ms": ours.summary(), "outside_ms": theirs.summary(), "ratio": ratio.summary()});
+        Ok((ratio, detail))
     };
-    Ok([compare(Program::printed)?, compare(Program::time)?])
+    let again = work
+        .repeats
+        .then(|| compare("again", Program::printed))
+        .transpose()?;
+    Ok(Compares {
+        work: compare("timed", Program::printed)?,
+        whole: compare("timed", Program::time)?,
+        again,
+    })
 }
 
 fn git(scratch: &Scratch) -> Result<Work, String> {
@@ -130,6 +147,7 @@ fn git(scratch: &Scratch) -> Result<Work, String> {
         folder,
         command: command.map(str::to_owned).to_vec(),
         read: Vec::new(),
+        repeats: true,
     })
 }
 
@@ -158,6 +176,7 @@ fn cargo(scratch: &Scratch) -> Result<Work, String> {
         folder,
         command: ["sh", "-c", &script].map(str::to_owned).to_vec(),
         read: vec![sysroot],
+        repeats: false,
     })
 }
 
@@ -198,6 +217,7 @@ fn pytest(scratch: &Scratch) -> Result<Work, String> {
         folder,
         command: command.map(str::to_owned).to_vec(),
         read,
+        repeats: false,
     })
 }
 

@@ -12,25 +12,25 @@ pub fn run(arguments: &[String]) -> Result<bool, Error> {
     let qila = tree::release_qila(&metadata)?;
     let mut build = shell::cargo(["build", "--release", "-q", "-p", "qila-bench"]);
     shell::succeed(build.current_dir(tree::root()))?;
-    let rates = rates(&metadata)?;
+    let throughput = throughput(&metadata)?;
     let mut bench = Command::new(tree::built(&metadata, "qila-bench")?);
     bench.args(arguments).current_dir(tree::root());
     bench.env("QILA_BENCH_OUT", metadata.target_folder.join("bench"));
     if let Some(path) = qila {
         bench.env("QILA_BIN", path);
     }
-    if let Some(path) = rates {
-        bench.env("QILA_BENCH_RATES", path);
+    if let Some(path) = throughput {
+        bench.env("QILA_BENCH_EVIDENCE", path);
     }
     Ok(shell::status(&mut bench)?.success())
 }
 
 /// The evidence crate's own measure of itself, where it has one.
-fn rates(metadata: &Metadata) -> Result<Option<PathBuf>, Error> {
+fn throughput(metadata: &Metadata) -> Result<Option<PathBuf>, Error> {
     let Some(evidence) = metadata.package("qila-evidence") else {
         return Ok(None);
     };
-    if !evidence.folder.join("examples/rates.rs").is_file() {
+    if !evidence.folder.join("examples/throughput.rs").is_file() {
         return Ok(None);
     }
     let mut build = shell::cargo([
@@ -40,8 +40,8 @@ fn rates(metadata: &Metadata) -> Result<Option<PathBuf>, Error> {
         "-p",
         "qila-evidence",
         "--example",
-        "rates",
+        "throughput",
     ]);
     shell::succeed(build.current_dir(tree::root()))?;
-    tree::built(metadata, "examples/rates").map(Some)
+    tree::built(metadata, "examples/throughput").map(Some)
 }

@@ -3,7 +3,7 @@
 
 mod bench;
 mod check;
-mod dist;
+mod deny;
 mod docs;
 mod error;
 mod fuzz;
@@ -22,14 +22,14 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   setup                 install the Debian packages that tests and benchmarks use (root), or name the missing ones
-  check                 formatting, lints, layering, unsafe, file lengths, licences, docs that are out of date
+  check                 formatting, lints, layering, unsafe, file lengths, versions, licences
   test [NAME…]          every test, as root and as an unprivileged user (NAME: only packages whose name has it)
   bench [TABLE] [--runs N] [--markdown]
                         measure a table of the README with its peers in the same run (TABLE: run)
   fuzz [--seconds N] [TARGET…]
                         run each fuzz target for N seconds (default 10)
-  docs                  regenerate the committed schema, man pages and completions
-  dist                  build the release binary and pack it with man pages and completions";
+  deny [--install]      licences, bans, sources and advisories of the dependencies (needs cargo-deny)
+  docs                  regenerate docs/policy.md and docs/policy.schema.json";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -59,7 +59,7 @@ fn dispatch(arguments: &[String]) -> Result<bool, Error> {
         "bench" => bench::run(rest),
         "fuzz" => fuzz::run(rest),
         "docs" => docs::run(rest),
-        "dist" => dist::run(rest),
+        "deny" => deny::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(true)

@@ -43,6 +43,8 @@ pub struct Dependency {
     pub name: String,
     /// Only for tests, examples and benchmarks.
     pub only_dev: bool,
+    /// Any version of a crate that a registry holds.
+    pub any_version: bool,
 }
 
 impl Metadata {
@@ -76,6 +78,7 @@ fn package(value: &Value) -> Package {
     let dependencies = list(value, "dependencies").iter().map(|dependency| Dependency {
         name: text_of(dependency, "name"),
         only_dev: dependency.get("kind").and_then(Value::as_str) == Some("dev"),
+        any_version: text_of(dependency, "req") == "*" && !text_of(dependency, "source").is_empty(),
     });
     let roots = list(value, "targets").iter().filter(|target| {
         list(target, "kind")

@@ -313,33 +313,3 @@ fn every_event_has_its_ocsf_class() {
             .for_each(|name| assert!(!value[name].is_null(), "{name} of {value}"));
     }
 }
-
-#[test]
-fn any_bytes_are_a_log_or_findings() {
-    let place = Place::new();
-    place.open().append(&[event(0), event(1)]).unwrap();
-    let seeds = [
-        place.bytes(),
-        std::fs::read(place.file("head")).unwrap(),
-        std::fs::read(place.file("key")).unwrap(),
-    ];
-    let mut state = 1u64;
-    let mut random = |below: usize| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % below
-    };
-    for seed in seeds {
-        qila_evidence::fuzz(&seed);
-        for _ in 0..300 {
-            let mut bytes = seed.clone();
-            for _ in 0..=random(4) {
-                let at = random(bytes.len());
-                bytes[at] = random(256) as u8;
-            }
-            bytes.truncate(1 + random(bytes.len()));
-            qila_evidence::fuzz(&bytes);
-        }
-    }
-}

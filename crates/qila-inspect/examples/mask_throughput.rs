@@ -12,9 +12,9 @@ fn main() {
         (
             "base64",
             (0..1 << 20)
-                .map(|i| {
-                    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-                        [usize::from(noise(i) & 63)]
+                .filter_map(|i| {
+                    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+                    alphabet.get(usize::from(noise(i) & 63)).copied()
                 })
                 .collect(),
         ),

@@ -36,6 +36,9 @@ pub(crate) fn collect(secret: &[u8], into: &mut Vec<Form>) {
             base64(engine, secret, before, into);
         }
     }
+    for names in HTML {
+        add(into, html(secret, names), false);
+    }
     for digits in [LOWER, UPPER] {
         add(into, escape(secret, digits, b"", |_| false), false);
         for keep in KEPT {
@@ -54,6 +57,18 @@ pub(crate) fn collect(secret: &[u8], into: &mut Vec<Form>) {
             add(into, json(secret, digits, also, *ascii), false);
         }
     }
+}
+
+/// The text of an HTML page or attribute.
+fn html(secret: &[u8], names: &[(u8, &str)]) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(secret.len() * 6));
+    for byte in secret {
+        match names.iter().find(|(special, _)| special == byte) {
+            Some((_, name)) => out.extend_from_slice(name.as_bytes()),
+            None => out.push(*byte),
+        }
+    }
+    out
 }
 
 const LOWER: &[u8; 16] = b"0123456789abcdef";
@@ -79,6 +94,46 @@ const JSON: &[(&[u8], bool)] = &[
     (b"<>&", false),
     (b"<>&", true),
     (b"<>&'", true),
+    // Gson; then .NET, which writes a quote as `\u0022` too, but a token has none.
+    (b"<>&'=", false),
+    (b"<>&'+`", true),
+];
+
+/// What HTML writers make of the characters that they must escape: the least, Python's, Go's, mustache's.
+const HTML: &[&[(u8, &str)]] = &[
+    &[(b'&', "&amp;"), (b'<', "&lt;"), (b'>', "&gt;")],
+    &[(b'&', "&amp;"), (b'<', "&lt;"), (b'>', "&gt;"), (b'"', "&quot;")],
+    &[
+        (b'&', "&amp;"),
+        (b'<', "&lt;"),
+        (b'>', "&gt;"),
+        (b'"', "&quot;"),
+        (b'\'', "&#39;"),
+    ],
+    &[
+        (b'&', "&amp;"),
+        (b'<', "&lt;"),
+        (b'>', "&gt;"),
+        (b'"', "&quot;"),
+        (b'\'', "&#x27;"),
+    ],
+    &[
+        (b'&', "&amp;"),
+        (b'<', "&lt;"),
+        (b'>', "&gt;"),
+        (b'"', "&#34;"),
+        (b'\'', "&#39;"),
+    ],
+    &[
+        (b'&', "&amp;"),
+        (b'<', "&lt;"),
+        (b'>', "&gt;"),
+        (b'"', "&quot;"),
+        (b'\'', "&#39;"),
+        (b'/', "&#x2F;"),
+        (b'`', "&#x60;"),
+        (b'=', "&#x3D;"),
+    ],
 ];
 
 fn copy(bytes: &[u8]) -> Zeroizing<Vec<u8>> {

@@ -1,7 +1,7 @@
 //! Masking credentials in what an upstream sends back.
 //!
 //! A [`Masker`] knows each secret as plain text, base64 (both alphabets, and embedded at any alignment, as in a Basic
-//! header), percent-encoded, JSON-escaped and hexadecimal. Each match becomes as many `*`, so lengths stay right.
+//! header), percent-encoded, JSON-escaped, HTML-escaped and hexadecimal. Each match becomes as many `*`, so lengths stay right.
 //!
 //! What it cannot see: a body under a content encoding (ask the upstream for `identity`), base64 broken into lines, and a
 //! spelling that mixes two of the above. Of a secret embedded in base64, the two or four highest bits of its first byte
@@ -15,8 +15,9 @@ use zeroize::{Zeroize, Zeroizing};
 /// Shortest secret, in bytes: a shorter one would match ordinary text.
 pub const MIN_SECRET: usize = 8;
 
-/// Longest secret, in bytes: room for a private key in PEM. At most six times as much is held back.
-pub const MAX_SECRET: usize = 8 * 1024;
+/// Longest secret, in bytes: as long as the gateway takes them, room for a private key in PEM. At most six times as much is
+/// held back.
+pub const MAX_SECRET: usize = 16 * 1024;
 
 /// Most secrets of one masker.
 pub const MAX_SECRETS: usize = 64;

@@ -1,18 +1,22 @@
 //! The head of an HTTP/1 request, twice: as bytes before any library reads them, and as that library parsed it.
 //!
 //! [`raw_head`] refuses what two parsers could read differently (RFC 9112, 11.2: request smuggling); [`check_head`] then
-//! finds the one host that the request is for, and refuses what the gateway does not carry.
+//! finds the one host that the request is for, and refuses what the gateway does not carry. Bodies are not read here:
+//! chunks, their extensions and trailers are for the HTTP library, whose reading is the only one, because what it read is
+//! written anew for the upstream.
 mod authority;
 mod error;
 mod head;
 mod hop;
 mod raw;
+mod reader;
 
 pub use authority::Host;
 pub use error::{HeadError, Protocol};
 pub use head::{Form, Target, check_head};
 pub use hop::strip_hop_by_hop;
 pub use raw::{RawHead, raw_head};
+pub use reader::HeadReader;
 
 /// Largest head, in bytes: request line, header fields and the empty line.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -23,9 +27,11 @@ pub const MAX_HEADERS: usize = 100;
 /// Longest body length that is believed: 19 digits always fit 64 bits.
 pub const MAX_LENGTH_DIGITS: usize = 19;
 
-/// Whether the value is a body length: digits and nothing else.
+/// Whether the value is a body length: digits and nothing else. Some parsers take a leading zero for octal.
 fn is_length(value: &[u8]) -> bool {
-    (1..=MAX_LENGTH_DIGITS).contains(&value.len()) && value.iter().all(u8::is_ascii_digit)
+    (1..=MAX_LENGTH_DIGITS).contains(&value.len())
+        && value.iter().all(u8::is_ascii_digit)
+        && (value.len() == 1 || value.first() != Some(&b'0'))
 }
 
 /// Whether a field value holds a byte that none may (RFC 9110, 5.5).
@@ -36,6 +42,18 @@ fn is_bad(byte: u8) -> bool {
 /// The fuzzer's way in: a head that passes as bytes parses as HTTP, and has one host or an error with a status.
 #[doc(hidden)]
 pub fn fuzz_request(data: &[u8]) {
+    // Piece by piece it is judged as it is at once; the first bytes are enough, the cost being quadratic.
+    for step in [1, 7] {
+        let mut reader = HeadReader::default();
+        for end in (1..=data.len().min(512)).step_by(step) {
+            let part = data.get(..end).unwrap_or_default();
+            let got = reader.read(part);
+            assert_eq!(got, raw_head(part));
+            if got != RawHead::Incomplete {
+                break;
+            }
+        }
+    }
     let RawHead::Complete { len } = raw_head(data) else {
         assert!(data.len() < MAX_HEAD || raw_head(data) != RawHead::Incomplete);
         return;

@@ -1,4 +1,10 @@
 //! Questions and answers, with another implementation as the judge.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside a test function"
+)]
 use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use proptest::prelude::*;

@@ -1,4 +1,10 @@
 //! Hellos of real clients, and hellos that nobody should send.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside a test function"
+)]
 use proptest::prelude::*;
 use qila_inspect::hello::{ClientHello, Hello, MAX_EXTENSIONS, MAX_HELLO, client_hello, fuzz_hello};
 use rustls::pki_types::ServerName;
@@ -170,6 +176,16 @@ fn grease_ech_and_early_data_are_taken() {
 }
 
 #[test]
+fn a_hello_in_very_many_records_is_refused() {
+    let message = message(&[sni(b"a.example.org"), extension(21, &[0; 600])]);
+    let bytes: Vec<u8> = message.chunks(1).flat_map(record).collect();
+    let refused = Hello::Malformed("the hello is in too many records");
+    assert_eq!(client_hello(&bytes), refused);
+    assert_eq!(client_hello(&bytes[..6 * 512]), refused);
+    assert_eq!(client_hello(&bytes[..6 * 512 - 1]), Hello::Incomplete);
+}
+
+#[test]
 fn records_of_any_size_are_joined() {
     let message = message(&[sni(b"a.example.org"), extension(21, &[0; 300])]);
     for size in [1, 2, 3, 4, 5, 7, 50, 299] {
@@ -283,7 +299,7 @@ fn what_is_not_tls_is_said_so() {
 #[test]
 fn a_hello_that_never_ends_is_refused_at_the_limit() {
     let message = [&[1, 0, 0x3f, 0xf0][..], &vec![0; 0x3ff0]].concat();
-    let bytes: Vec<u8> = message.chunks(1).flat_map(record).collect();
+    let bytes: Vec<u8> = message.chunks(64).flat_map(record).collect();
     assert_eq!(client_hello(&bytes[..MAX_HELLO - 1]), Hello::Incomplete);
     assert_eq!(
         client_hello(&bytes[..MAX_HELLO]),

@@ -1,4 +1,10 @@
 //! Whatever the spelling and however the body is cut, no secret survives.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside a test function"
+)]
 use base64::prelude::*;
 use proptest::prelude::*;
 use qila_inspect::mask::{MAX_SECRET, MAX_SECRETS, MaskError, Masker};
@@ -48,6 +54,22 @@ fn each_spelling_becomes_stars_of_its_length() {
     }
     check(KEY, "sk-live/Ab+9\"x\\y~Z_", "sk-live/Ab+9\"x\\y~Z_");
     check("pass word&1", "p=pass+word%261;", "p=*************;");
+    check(
+        "kEy/+12==",
+        "k: kEy/+12\\u003d\\u003d!",
+        "k: *******************!",
+    );
+    check("kEy/+12==", "k: kEy/\\u002B12==!", "k: **************!");
+    check(
+        "a<b>&\"'cd",
+        "<p>a&lt;b&gt;&amp;&quot;&#x27;cd</p>",
+        "<p>*****************************</p>",
+    );
+    check(
+        "a<b>&\"'cd",
+        "<p>a&lt;b&gt;&amp;&#34;&#39;cd</p>",
+        "<p>***************************</p>",
+    );
     check("naïve-key", "na\\u00efve-key", "**************");
     check("naïve-key", "na%C3%AFve-key", "**************");
 }

@@ -1,6 +1,64 @@
-//! The fuzz targets over random bytes, on every test run.
+//! The fuzz targets over random bytes, and over committed seeds and mutations of them, on every test run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside a test function"
+)]
 use proptest::prelude::*;
 use qila_inspect::{dns, hello, mask, placeholder, request};
+
+#[path = "../../../fuzz/mutate.rs"]
+mod mutate;
+
+#[test]
+fn mutated_hellos() {
+    let words: &[&[u8]] = &[
+        b"\x16\x03\x01",
+        b"\0\0",
+        b"\xff\xff",
+        b"\xfe\x0d",
+        b"\0\x10",
+        b"a.example",
+    ];
+    mutate::run("hello", &[], words, 4000, hello::fuzz_hello);
+}
+
+#[test]
+fn mutated_dns() {
+    let words: &[&[u8]] = &[b"\xc0\x0c", b"\x3f", b"\0\0\x29", b"\0\x01\0\x01", b"\x03a.b"];
+    mutate::run("dns", &[], words, 4000, dns::fuzz_dns);
+}
+
+#[test]
+fn mutated_heads() {
+    let words: &[&[u8]] = &[
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b" ",
+        b"\t",
+        b":",
+        b"\r\n ",
+        b"\0",
+        b"Content-Length: 5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"transfer_encoding: chunked\r\n",
+        b"Host: b.org\r\n",
+        b"HTTP/1.0",
+        b"http://b.org",
+        b"@",
+        b"Connection: host\r\n",
+    ];
+    mutate::run("request", &[], words, 3000, request::fuzz_request);
+}
+
+#[test]
+fn mutated_masks_and_placeholders() {
+    let words: &[&[u8]] = &[b"*", b"%2F", b"\\u003d", b"=", b"c2st", b"sk-live/"];
+    mutate::run("mask", &[], words, 1500, mask::fuzz_mask);
+    mutate::run("placeholder", &[], words, 1500, placeholder::fuzz_placeholder);
+}
 
 proptest! {
     #[test]

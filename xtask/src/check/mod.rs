@@ -1,12 +1,12 @@
 //! `cargo xtask check`: everything that can be judged without running Qila.
 mod layers;
-mod licences;
 mod sources;
 mod tools;
+mod versions;
 
 use crate::error::Error;
 use crate::metadata::Metadata;
-use crate::{docs, tree};
+use crate::{deny, tree};
 
 /// What one check found.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,9 +42,9 @@ pub fn run(arguments: &[String]) -> Result<bool, Error> {
         ("layering", layers::check(&metadata)),
         ("unsafe", sources::unsafe_code(&metadata, &files)?),
         ("file lengths", sources::lengths(&files)?),
-        ("licences and advisories", licences::check()?),
+        ("versions", versions::check(&metadata)),
+        ("licences and advisories", deny::judge(&metadata)?),
         ("lints", tools::lints()?),
-        ("generated docs", docs::check(&metadata)?),
     ];
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for (name, finding) in &findings {

@@ -42,15 +42,23 @@ impl TestBinary {
     }
 }
 
-/// Builds every test program of the workspace.
-pub fn build(metadata: &Metadata) -> Result<Vec<TestBinary>, Error> {
-    let words = [
-        "test",
-        "--workspace",
-        "--no-run",
-        "--message-format=json-render-diagnostics",
-    ];
-    let text = shell::output(shell::cargo(words).current_dir(tree::root()))?;
+/// Builds every test program of the workspace, or of the packages whose name has one of these words.
+pub fn build(metadata: &Metadata, words: &[String]) -> Result<Vec<TestBinary>, Error> {
+    let mut command = shell::cargo(["test", "--no-run", "--message-format=json-render-diagnostics"]);
+    let chosen = |name: &str| words.iter().any(|word| name.contains(word.as_str()));
+    let names = metadata.packages.iter().map(|package| package.name.as_str());
+    let names: Vec<&str> = names.filter(|name| chosen(name)).collect();
+    match (words, names.as_slice()) {
+        ([], _) => drop(command.arg("--workspace")),
+        (_, []) => {
+            return Err(Error::Usage(format!(
+                "no package is called like {}",
+                words.join(" ")
+            )));
+        }
+        _ => names.iter().for_each(|name| _ = command.args(["-p", name])),
+    }
+    let text = shell::output(command.current_dir(tree::root()))?;
     parse(&String::from_utf8_lossy(&text), metadata)
 }
 

@@ -16,6 +16,9 @@ const CLIENT_HELLO: u8 = 1;
 /// Largest record, in bytes (RFC 8446, 5.1).
 const MAX_RECORD: usize = 1 << 14;
 
+/// Most records that one hello may be spread over. Fragmenting clients use a handful; every call goes through all of them.
+const MAX_RECORDS: usize = 512;
+
 /// Joins the records at the front of `bytes` up to the end of one handshake message.
 pub(super) fn message(bytes: &[u8]) -> Result<Message, &'static str> {
     match *bytes {
@@ -29,7 +32,7 @@ pub(super) fn message(bytes: &[u8]) -> Result<Message, &'static str> {
     }
     let mut joined = Vec::new();
     let mut rest = bytes.get(..MAX_HELLO).unwrap_or(bytes);
-    loop {
+    for _ in 0..MAX_RECORDS {
         // Each field is judged as soon as it is there, so that a longer prefix never overturns an error.
         match *rest {
             [kind, ..] if kind != HANDSHAKE => return Err("another record inside the hello"),
@@ -69,4 +72,5 @@ pub(super) fn message(bytes: &[u8]) -> Result<Message, &'static str> {
         }
         rest = next;
     }
+    Err("the hello is in too many records")
 }

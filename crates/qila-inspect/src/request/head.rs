@@ -97,6 +97,13 @@ fn lengths(headers: &HeaderMap, version: Version) -> Result<(), HeadError> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     let (length, encoding) = (lengths.next(), encodings.next());
+    // Some servers read an underscore as a dash; these would reach them as they are.
+    if headers.contains_key("content_length") {
+        return Err(HeadError::BadContentLength);
+    }
+    if headers.contains_key("transfer_encoding") {
+        return Err(HeadError::BadTransferEncoding);
+    }
     if length.is_some() && encoding.is_some() {
         return Err(HeadError::BothLengths);
     }

@@ -38,17 +38,19 @@ pub(super) fn may_be_named(name: &[u8]) -> bool {
         "proxy-connection",
     ]
     .iter()
-    .any(|k| is(&k))
+    .any(is)
 }
 
 /// Removes the fields that belong to one connection, and those that Connection names. For requests and responses; the
-/// body's framing (Transfer-Encoding) is the sender's to write anew.
+/// body's framing (Transfer-Encoding) is the sender's to write anew. What describes the body stays though named: a response
+/// must not hide its Content-Encoding from whoever masks it.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
         .flat_map(|v| tokens(v.as_bytes()))
         .filter_map(|t| HeaderName::from_bytes(t).ok())
+        .filter(|name| !name.as_str().starts_with("content-"))
         .collect();
     for name in named {
         headers.remove(name);

@@ -18,6 +18,7 @@ pub enum RawHead {
 }
 
 /// Reads the head of a request: all bytes since the last request ended. Never `Incomplete` from [`MAX_HEAD`] bytes on.
+/// For bytes that arrive in pieces there is [`HeadReader`](super::HeadReader).
 pub fn raw_head(bytes: &[u8]) -> RawHead {
     match read(bytes) {
         Ok(Some(len)) => RawHead::Complete { len },
@@ -82,7 +83,7 @@ fn read(bytes: &[u8]) -> Check<Option<usize>> {
 }
 
 /// No control bytes but tab.
-fn plain(line: &[u8]) -> Check {
+pub(super) fn plain(line: &[u8]) -> Check {
     match line.iter().copied().find(|&b| is_bad(b)) {
         None => Ok(()),
         Some(0) => Err("a NUL byte"),
