@@ -33,6 +33,9 @@ pub(crate) struct Meta {
     /// Cgroups that it made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cgroups: Vec<String>,
+    /// Credentials that its gateway held.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leases: Vec<String>,
 }
 
 const PRIVATE: Mode = Mode::RWXU;

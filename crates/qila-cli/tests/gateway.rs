@@ -557,3 +557,90 @@ fn what_is_decided_is_in_the_log() {
         );
     });
 }
+
+#[test]
+fn a_request_with_two_meanings_is_refused_before_it_is_read() {
+    everywhere(|place, tier| {
+        let server = Upstream::fixed(&[], "ok");
+        place.write("ws/raw.py", RAW);
+        let policy =
+            "network:\n  allow:\n    - {host: clear.test, port: 80, methods: [GET, POST], paths: ['/v1/**']}";
+        let done = command(place, tier, policy, &server, "/usr/bin/python3 raw.py")
+            .output()
+            .unwrap();
+        let expected = "400\n400\n400\n400\n400\n400\n200 400\n200 200\n";
+        assert_eq!(out(&done), expected, "{}", err(&done));
+        let paths: Vec<String> = server.got().iter().map(|g| g.path().to_owned()).collect();
+        assert_eq!(paths, ["/v1/first", "/v1/one", "/v1/two"]);
+    });
+}
+
+/// Sends bytes that no library would, and prints the status of each answer.
+const RAW: &str = r"
+import socket
+def send(data):
+    s = socket.create_connection(('clear.test', 80), 10)
+    s.sendall(data.encode()); s.settimeout(10); got = b''
+    while True:
+        piece = s.recv(4096)
+        got += piece
+        if not piece or got.count(b'HTTP/1.1 ') == data.count('GET /v1') + data.count('POST /v1') and got.endswith((b'ok', b'}')):
+            break
+    print(' '.join(p[:3].decode() for p in got.split(b'HTTP/1.1 ')[1:]))
+H = 'Host: clear.test\r\n'
+send('POST /v1/a HTTP/1.1\r\n' + H + 'Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n')
+send('POST /v1/b HTTP/1.1\r\n' + H + 'Content-Length: 4\r\nContent-Length: 4\r\n\r\nabcd')
+send('GET /v1/c HTTP/1.1\n' + H + '\n')
+send('POST /v1/d HTTP/1.1\r\n' + H + 'Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n')
+send('GET /v1/e HTTP/1.1\r\n' + H + 'X: a\r\n folded\r\n\r\n')
+send('GET /v1/f HTTP/1.1\r\n' + H + 'Host: other.test\r\n\r\n')
+send('GET /v1/first HTTP/1.1\r\n' + H + '\r\nGET /v1/second HTTP/1.1\r\n' + H + 'Content_Length: 5\r\n\r\n')
+send('POST /v1/one HTTP/1.1\r\n' + H + 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET /v1/two HTTP/1.1\r\n' + H + '\r\n')
+";
+
+#[test]
+fn a_credential_comes_back_in_no_corner_of_an_answer() {
+    everywhere(|place, tier| {
+        let server = Upstream::start(&["api.test"], |got, wire| {
+            let key = got
+                .header("authorization")
+                .unwrap_or("")
+                .trim_start_matches("Bearer ")
+                .to_owned();
+            match got.path() {
+                "/v1/reason" => answer(wire, &format!("200 {key}"), "", b"ok"),
+                "/v1/name" => answer(wire, "200 OK", &format!("{key}: 1\r\n"), b"ok"),
+                "/v1/value" => answer(wire, "200 OK", &format!("x-key: {key}\r\n"), b"ok"),
+                "/v1/gzip" => answer(wire, "200 OK", "content-encoding: gzip\r\n", b"\x1f\x8b"),
+                _ => write!(
+                    wire,
+                    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-key: {key}\r\n\r\n"
+                ),
+            }
+        });
+        let ask = "curl -sS -m 20 --raw -i -H \"Authorization: Bearer $API_KEY\" https://api.test/v1";
+        let paths = ["reason", "name", "value", "gzip", "trailer"];
+        let script: Vec<String> = paths.iter().map(|p| format!("{ask}/{p}; echo")).collect();
+        let done = sh(place, tier, &server, &script.join("\n"));
+        let text = out(&done);
+        assert!(!text.to_ascii_lowercase().contains(KEY), "{text}");
+        let codes: Vec<&str> = text
+            .lines()
+            .filter(|l| l.starts_with("HTTP/1.1 "))
+            .map(|l| &l[9..12])
+            .collect();
+        assert_eq!(
+            codes,
+            ["200", "502", "200", "502", "200"],
+            "{text} {}",
+            err(&done)
+        );
+        let sent = server.got();
+        assert!(
+            sent.len() == 5
+                && sent
+                    .iter()
+                    .all(|g| g.header("authorization").is_some_and(|a| a.contains(KEY)))
+        );
+    });
+}

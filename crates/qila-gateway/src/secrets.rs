@@ -38,6 +38,8 @@ impl Secret {
 pub(crate) struct Secrets {
     all: Vec<Secret>,
     masker: Option<Masker>,
+    /// For names of headers, which know no case.
+    names: Option<Masker>,
     finder: Option<Finder>,
 }
 
@@ -97,17 +99,28 @@ impl Secrets {
             source_text: String::new(),
             what: "cannot be masked".into(),
         };
-        let masker = match values.is_empty() {
-            true => None,
-            false => Some(Masker::new(&values).map_err(none)?),
+        let mut lower: Vec<Vec<u8>> = values.iter().map(|v| v.to_ascii_lowercase()).collect();
+        let (masker, names) = match values.is_empty() {
+            true => (None, None),
+            false => {
+                let lower: Vec<&[u8]> = lower.iter().map(Vec::as_slice).collect();
+                let names = Masker::new(&lower).map_err(none)?;
+                (Some(Masker::new(&values).map_err(none)?), Some(names))
+            }
         };
+        lower.zeroize();
         let placeholders: Vec<&[u8]> = all.iter().map(|s| s.placeholder.as_bytes()).collect();
         let finder = match placeholders.is_empty() {
             true => None,
             false => Some(Finder::new(&placeholders).map_err(none)?),
         };
         drop((values, placeholders));
-        Ok(Secrets { all, masker, finder })
+        Ok(Secrets {
+            all,
+            masker,
+            names,
+            finder,
+        })
     }
 
     /// The credential at a position of the policy.
@@ -118,6 +131,11 @@ impl Secrets {
     /// Finds the real values, in any usual encoding, to mask them.
     pub(crate) fn masker(&self) -> Option<&Masker> {
         self.masker.as_ref()
+    }
+
+    /// Whether a real value is in the name of a header.
+    pub(crate) fn is_in_name(&self, name: &str) -> bool {
+        self.names.as_ref().is_some_and(|n| n.finds(name.as_bytes()))
     }
 
     /// Finds placeholders, in any usual encoding.

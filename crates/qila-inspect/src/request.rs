@@ -1,11 +1,11 @@
 //! The head of an HTTP/1 request, twice: as bytes before any library reads them, and as that library parsed it.
 //!
 //! [`raw_head`] refuses what two parsers could read differently (RFC 9112, 11.2: request smuggling); [`check_head`] then
-//! finds the one host that the request is for, and refuses what the gateway does not carry. Bodies are not read here:
-//! chunks, their extensions and trailers are for the HTTP library, whose reading is the only one, because what it read is
-//! written anew for the upstream.
+//! finds the one host that the request is for, and refuses what the gateway does not carry. [`Framing`] and [`Chunks`] find
+//! where the body ends, and with it where the next head begins.
 mod authority;
 mod error;
+mod framing;
 mod head;
 mod hop;
 mod raw;
@@ -13,6 +13,7 @@ mod reader;
 
 pub use authority::Host;
 pub use error::{HeadError, Protocol};
+pub use framing::{Chunks, Framing};
 pub use head::{Form, Target, check_head};
 pub use hop::strip_hop_by_hop;
 pub use raw::{RawHead, raw_head};
@@ -42,6 +43,11 @@ fn is_bad(byte: u8) -> bool {
 /// The fuzzer's way in: a head that passes as bytes parses as HTTP, and has one host or an error with a status.
 #[doc(hidden)]
 pub fn fuzz_request(data: &[u8]) {
+    // A chunked body ends at the same byte however it is cut.
+    let whole = Chunks::default().take(data);
+    let mut cut = Chunks::default();
+    let pieces = data.chunks(3).map(|piece| cut.take(piece));
+    assert_eq!(whole, pieces.sum::<Result<usize, _>>());
     // Piece by piece it is judged as it is at once; the first bytes are enough, the cost being quadratic.
     for step in [1, 7] {
         let mut reader = HeadReader::default();

@@ -196,7 +196,7 @@ impl<'a> Evidence<'a> {
             workspace: meta.workspace.clone(),
             unenforced: plan.unenforced().to_vec(),
         };
-        self.leases = policy.credentials.iter().map(|c| c.name.clone()).collect();
+        self.leases.clone_from(&meta.leases);
         let leases = self.leases.iter().cloned();
         let leases = leases.map(|credential| EventKind::LeaseCreated { credential });
         let kinds = std::iter::once(launch).chain(leases).collect();
@@ -216,12 +216,12 @@ impl<'a> Evidence<'a> {
         self.launched
     }
 
-    /// The gateway that held the credentials is gone, and what the agent held is worth nothing any more.
     fn revoked(&self) -> Vec<EventKind> {
-        let leases = self.leases.iter().filter(|_| self.launched).cloned();
-        leases
-            .map(|credential| EventKind::LeaseRevoked { credential })
-            .collect()
+        if self.launched {
+            revoked(&self.leases)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Records how the agent ended.
@@ -284,12 +284,11 @@ impl<'a> Evidence<'a> {
     }
 
     /// Records what was found of a run whose supervisor vanished.
-    pub(crate) fn orphaned(&mut self, found: Vec<String>) -> Result<(), Fail> {
-        let usage = Usage::default();
-        self.record(vec![
-            exit(StopReason::Orphaned, usage),
-            EventKind::Reclaimed { found },
-        ])
+    pub(crate) fn orphaned(&mut self, leases: &[String], found: Vec<String>) -> Result<(), Fail> {
+        let mut kinds = revoked(leases);
+        kinds.push(exit(StopReason::Orphaned, Usage::default()));
+        kinds.push(EventKind::Reclaimed { found });
+        self.record(kinds)
     }
 
     /// A limit as the policy has it.
@@ -304,6 +303,14 @@ impl<'a> Evidence<'a> {
         }
         .unwrap_or_default()
     }
+}
+
+/// The gateway that held the credentials is gone, and what the agent held is worth nothing any more.
+fn revoked(leases: &[String]) -> Vec<EventKind> {
+    let leases = leases.iter().cloned();
+    leases
+        .map(|credential| EventKind::LeaseRevoked { credential })
+        .collect()
 }
 
 fn exit(reason: StopReason, usage: Usage) -> EventKind {

@@ -48,8 +48,11 @@ pub(super) fn execute(job: &Job<'_>, meta: &Meta, evidence: &mut Evidence<'_>) -
         ours: pipes.ours,
         controlling,
     };
-    let ending = supervise::supervise(&mut sandbox, plan, streams, &mut witness)?;
-    witness.close()?;
+    let ended = supervise::supervise(&mut sandbox, plan, streams, &mut witness);
+    // Whatever became of the run: what the gateway had done by then is written down.
+    let heard = witness.close();
+    let ending = ended?;
+    heard?;
     Ok(Live {
         ending,
         sandbox,

@@ -91,7 +91,7 @@ fn reclaim(home: &Home, run: &RunDir, meta: crate::state::Meta) -> Result<(), Fa
     let found = take_back(run, &meta)?;
     // Before the directory goes: it is what says that there is something to record.
     Evidence::of(home, &run.id)
-        .orphaned(found)
+        .orphaned(&meta.leases, found)
         .map_err(|fail| fail.prefix(&format!("run {} was left behind, and ", run.id)))?;
     if !run.holds_changes() {
         return run.remove(home);
@@ -105,7 +105,7 @@ pub(crate) fn settle(home: &Home, run: &RunDir) -> Result<(), Fail> {
         return Ok(());
     };
     let found = take_back(run, &meta)?;
-    Evidence::of(home, &run.id).orphaned(found)?;
+    Evidence::of(home, &run.id).orphaned(&meta.leases, found)?;
     mark(run, meta)
 }
 

@@ -75,6 +75,7 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
         workspace: workspace.map(|w| w.to_string_lossy().into_owned()),
         ended: None,
         cgroups: plan.cgroup().directories.clone(),
+        leases: outside.leases(),
     };
     let mut evidence = Evidence::of(&home, &dir.id);
     let job = Job {

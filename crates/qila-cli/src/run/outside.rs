@@ -49,6 +49,11 @@ impl Outside {
         })
     }
 
+    /// Names of the credentials that the gateway will hold.
+    pub(crate) fn leases(&self) -> Vec<String> {
+        self.placeholders.iter().map(|p| p.credential.clone()).collect()
+    }
+
     /// The variables that hold a placeholder inside.
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
         let credentials = &self.permit.policy().credentials;

@@ -7,6 +7,7 @@ mod credential;
 mod head;
 mod line;
 mod refusal;
+mod strict;
 
 use crate::connection::Destination;
 use crate::gate::Gate;
@@ -23,10 +24,13 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use strict::{Flaw, Strict};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 /// Longest time for the head of a request, counted from the end of the one before.
 const HEAD: Duration = Duration::from_secs(300);
+/// Longest time for an agent to take the answer to a malformed request.
+const ANSWER: Duration = Duration::from_secs(5);
 /// Most bytes of a head.
 pub(crate) const MAX_HEAD: usize = 64 * 1024;
 /// Most characters of a path that the log keeps.
@@ -66,20 +70,47 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let session = Rc::new(session);
+    let shared = (gate.clone(), session.clone());
     let service = service_fn(move |request| {
-        let (gate, session) = (gate.clone(), session.clone());
+        let (gate, session) = shared.clone();
         async move { Ok::<_, Infallible>(answer(gate, session, request).await) }
     });
-    // How it ends is the agent's affair; what was decided is in the log.
-    let _ = hyper::server::conn::http1::Builder::new()
+    let flaw = Flaw::default();
+    let stream = Strict::new(stream, flaw.clone());
+    let mut connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(MAX_HEAD)
         .preserve_header_case(true)
         .half_close(true)
         .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .serve_connection(TokioIo::new(stream), service);
+    // How it ends is the agent's affair; what was decided is in the log.
+    let _ = (&mut connection).await;
+    if let Some(why) = flaw.get() {
+        let stream = connection.into_parts().io.into_inner().into_inner();
+        malformed(&gate, &session, stream, why).await;
+    }
+}
+
+/// Answers a request that the library was never shown.
+async fn malformed<S: AsyncWrite + Unpin>(gate: &Gate, session: &Session, mut stream: S, why: &str) {
+    let (host, port) = match &session.fixed {
+        Some((to, port)) => (to.to_string(), *port),
+        None => ("the proxy".to_owned(), 0),
+    };
+    let reason = format!("a malformed request: {why}");
+    let decision = crate::gate::denied(Access::Connect { host, port }, reason.clone());
+    if gate.recorder.noted(decision).await.is_err() {
+        return;
+    }
+    let refusal = Refusal::malformed(reason).text();
+    // An agent that does not read its answer has itself to blame.
+    let _ = tokio::time::timeout(ANSWER, async {
+        stream.write_all(refusal.as_bytes()).await?;
+        stream.shutdown().await
+    })
+    .await;
 }
 
 async fn answer(gate: Rc<Gate>, session: Rc<Session>, request: Request<Incoming>) -> Response<OutBody> {
@@ -187,6 +218,8 @@ fn back(gate: &Rc<Gate>, response: Response<Incoming>, masks: bool) -> Result<Re
         return Err(Refusal::upstream(&"it switched to another protocol"));
     }
     qila_inspect::request::strip_hop_by_hop(&mut parts.headers);
+    // The upstream's own words for the status, and its spelling of header names, are nowhere searched.
+    parts.extensions.clear();
     let masker = gate.secrets.masker().filter(|_| masks);
     if let Some(masker) = masker {
         let plain = |v: &HeaderValue| v.as_bytes().eq_ignore_ascii_case(b"identity");
@@ -198,6 +231,15 @@ fn back(gate: &Rc<Gate>, response: Response<Incoming>, masks: bool) -> Result<Re
         {
             return Err(Refusal::upstream(
                 &"its answer is compressed although it was asked not to be, so that a credential in it could not be masked",
+            ));
+        }
+        if parts
+            .headers
+            .keys()
+            .any(|name| gate.secrets.is_in_name(name.as_str()))
+        {
+            return Err(Refusal::upstream(
+                &"its answer holds a credential in the name of a header",
             ));
         }
         mask(&mut parts.headers, masker);

@@ -74,19 +74,33 @@ impl Refusal {
         denied(access, self.message.clone())
     }
 
-    /// As the agent gets it. The connection ends: what is left of the request is not read.
-    pub(crate) fn response(self) -> Response<OutBody> {
+    fn body(self) -> String {
         let mut error = serde_json::json!({"type": self.kind, "message": self.message});
         if let (Some(ask), Some(object)) = (self.ask, error.as_object_mut()) {
             object.insert("ask_for".into(), *ask);
         }
-        let body = serde_json::json!({"error": error}).to_string();
-        let mut response = Response::new(OutBody::text(body));
-        *response.status_mut() = self.status;
+        serde_json::json!({"error": error}).to_string()
+    }
+
+    /// As the agent gets it where there is no library to write it.
+    pub(crate) fn text(self) -> String {
+        let status = self.status;
+        let body = self.body();
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    /// As the agent gets it. The connection ends: what is left of the request is not read.
+    pub(crate) fn response(self) -> Response<OutBody> {
+        let (status, retry) = (self.status, self.retry);
+        let mut response = Response::new(OutBody::text(self.body()));
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        if let Some(seconds) = self.retry {
+        if let Some(seconds) = retry {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
