@@ -2,22 +2,35 @@
 # Installs what the tests need and runs them: as root the sandbox is tested as root and as an unprivileged user.
 set -euo pipefail
 cd "$(dirname "$0")"
-missing=()
+missing=() optional=()
 for pair in setpriv:util-linux pgrep:procps cc:gcc curl:curl hostname:hostname; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
-[ -x /usr/bin/python3 ] || missing+=(python3-minimal)
-if [ ${#missing[@]} -gt 0 ]; then
+for pair in strace:strace node:nodejs npm:npm; do
+    command -v "${pair%%:*}" >/dev/null || optional+=("${pair##*:}")
+done
+[ -x /usr/bin/python3 ] || missing+=(python3)
+/usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null || optional+=(python3-venv)
+if [ $((${#missing[@]} + ${#optional[@]})) -gt 0 ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"
-    else
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" "${optional[@]}"
+    elif [ ${#missing[@]} -gt 0 ]; then
         echo "install these packages first: ${missing[*]}" >&2
         exit 1
+    else
+        echo "without these packages some checks are skipped: ${optional[*]}"
     fi
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
+# The agents of third parties, at pinned versions, while the compiler works. What could not be installed is skipped, and said.
+tests/agents/setup.sh >"$log.setup" 2>&1 &
+setup=$!
+cargo test --workspace --no-run
+wait "$setup" || { echo "some agents could not be installed:"; tail -n 20 "$log.setup"; }
+rm -f "$log.setup"
 cargo test --workspace --no-fail-fast -- --show-output 2>&1 | tee "$log" || status=$?
 skipped=$(grep -c '^skipped: ' "$log" || true)
 echo "checks skipped inside tests: $skipped"

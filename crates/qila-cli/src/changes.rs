@@ -105,8 +105,8 @@ pub(crate) fn apply(args: &Apply) -> Result<u8, Fail> {
         return Ok(0);
     }
     print(&format!(
-        "applied {} changes, {} left in the layer",
-        applied.changes.len(),
+        "applied {}, {} left in the layer",
+        crate::line::counted(applied.changes.len() as u64, "change"),
         applied.left
     ));
     for skipped in &applied.skipped {

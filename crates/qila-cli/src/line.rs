@@ -89,7 +89,12 @@ fn of(kind: &EventKind) -> Said {
             said("limit", limit, verdict, clause)
         }
         EventKind::Exit { outcome, usage } => of_exit(outcome, usage),
-        EventKind::Apply { paths, digest } => said("apply", format!("{paths} changes, {digest}"), "", ""),
+        EventKind::Apply { paths, digest } => said(
+            "apply",
+            format!("{}, {digest}", counted(*paths, "change")),
+            "",
+            "",
+        ),
         EventKind::Discard => said("discard", "", "", ""),
         EventKind::Kill { by_uid } => said("kill", format!("asked for by user {by_uid}"), "", ""),
         EventKind::Reclaimed { found } => said("reclaimed", found.join(", "), "", ""),
@@ -177,6 +182,11 @@ fn date(days: u64) -> (u64, u64, u64) {
         from_march - 9
     };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// So many of something, in words.
+pub(crate) fn counted(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

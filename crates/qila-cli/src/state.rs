@@ -38,6 +38,17 @@ pub(crate) struct Meta {
     pub leases: Vec<String>,
 }
 
+/// What is in the layer of a run that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Nothing: nothing is kept.
+    Nothing,
+    /// So many paths that differ from the workspace.
+    Changes(u64),
+    /// It cannot be told.
+    Unknown,
+}
+
 const PRIVATE: Mode = Mode::RWXU;
 /// Largest `meta.json`.
 const MAX_META: usize = 1 << 20;
@@ -108,16 +119,28 @@ impl RunDir {
         open_dir(rustix::fs::CWD, &path).map(Some)
     }
 
-    /// Whether the agent left anything in its layer. What cannot be told counts as something: it is kept.
-    pub(crate) fn holds_changes(&self) -> bool {
+    /// What the agent left in its layer.
+    pub(crate) fn left(&self) -> Left {
         let Ok(Some(workspace)) = self.workspace() else {
-            return exists(self.dir(), "layer");
+            return if exists(self.dir(), "layer") {
+                Left::Unknown
+            } else {
+                Left::Nothing
+            };
         };
         match RunLayer::open(&self.dir, workspace).map(|layer| layer.changes()) {
-            Err(RunError::NoLayer | RunError::Discarded) => false,
-            Ok(Ok(changes)) => !changes.entries.is_empty() || !changes.skipped.is_empty(),
-            Ok(Err(_)) | Err(_) => true,
+            Err(RunError::NoLayer | RunError::Discarded) => Left::Nothing,
+            Ok(Ok(changes)) => match changes.entries.len().saturating_add(changes.skipped.len()) {
+                0 => Left::Nothing,
+                n => Left::Changes(n as u64),
+            },
+            Ok(Err(_)) | Err(_) => Left::Unknown,
         }
+    }
+
+    /// Whether the agent left anything in its layer. What cannot be told counts as something: it is kept.
+    pub(crate) fn holds_changes(&self) -> bool {
+        self.left() != Left::Nothing
     }
 
     /// Whether somebody still looks after the run. Takes the lock if not.

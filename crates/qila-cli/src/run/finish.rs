@@ -5,19 +5,20 @@ use super::execute::Live;
 use super::supervise::Ending;
 use crate::fail::Fail;
 use crate::home::Home;
-use crate::state::{Meta, RunDir};
+use crate::line::counted;
+use crate::state::{Left, Meta, RunDir};
 use qila_plan::Plan;
 
 /// Exit code of a run that a limit ended.
 const LIMIT: u8 = 124;
 
-/// Removes the directory of a run that changed nothing: it leaves nothing. Answers whether it is kept.
-fn clear(home: &Home, dir: &RunDir) -> Result<bool, Fail> {
-    let kept = dir.holds_changes();
-    if !kept {
+/// Removes the directory of a run that changed nothing: it leaves nothing. Answers what the others left.
+fn clear(home: &Home, dir: &RunDir) -> Result<Left, Fail> {
+    let left = dir.left();
+    if left == Left::Nothing {
         dir.remove(home)?;
     }
-    Ok(kept)
+    Ok(left)
 }
 
 /// Records the end, takes back what is left, and says how it went.
@@ -40,13 +41,14 @@ pub(super) fn finish(
         return Err(live.and_then(Live::end).err().unwrap_or(unrecorded));
     }
     let tally = evidence.tally();
-    let (kept, ended) = match live {
+    let (left, ended) = match live {
         Ok(live) if live.sandbox.is_alone() => (clear(home, dir)?, live.end()),
         other => {
             let ended = other.and_then(Live::end);
             (clear(home, dir)?, ended)
         }
     };
+    let kept = left != Left::Nothing;
     let ending = match ended {
         Ok(ending) => ending,
         Err(fail) => {
@@ -71,16 +73,17 @@ pub(super) fn finish(
         let value = serde_json::json!({"run": dir.id, "tier": plan.tier(), "exit": code, "signal": ending.signal,
             "stopped": ending.limit.as_ref().map(|l| &l.words), "wall_ms": ending.wall_ms, "cpu_ms": ending.cpu_ms,
             "peak_memory": ending.peak_memory, "output_bytes": ending.output, "changes": kept,
+            "changed": if let Left::Changes(n) = left { Some(n) } else { None },
             "allowed": tally.allowed, "denied": tally.denied,
             "unenforced": plan.unenforced()});
         eprintln!("{value}");
     } else if !job.args.quiet || ending.limit.is_some() {
-        summary(dir, plan, &ending, tally, code, kept);
+        summary(dir, plan, &ending, tally, code, left);
     }
     Ok(code)
 }
 
-fn summary(dir: &RunDir, plan: &Plan, ending: &Ending, tally: Tally, code: u8, kept: bool) {
+fn summary(dir: &RunDir, plan: &Plan, ending: &Ending, tally: Tally, code: u8, left: Left) {
     if let Some(limit) = &ending.limit {
         eprintln!("qila: stopped: {}", limit.words);
     }
@@ -102,10 +105,13 @@ fn summary(dir: &RunDir, plan: &Plan, ending: &Ending, tally: Tally, code: u8, k
     for clause in plan.unenforced() {
         eprintln!("qila: NOT ENFORCED: {clause}");
     }
-    if kept {
-        eprintln!(
-            "qila: the workspace is unchanged; see `qila diff {0}`, keep with `qila apply {0}`",
-            dir.id
-        );
-    }
+    let what = match left {
+        Left::Nothing => return,
+        Left::Changes(n) => counted(n, "change"),
+        Left::Unknown => "what cannot be counted".to_owned(),
+    };
+    eprintln!(
+        "qila: {what} in the layer, the workspace is as it was; see `qila diff {0}`, keep with `qila apply {0}`",
+        dir.id
+    );
 }
