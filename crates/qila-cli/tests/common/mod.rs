@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "helpers of tests: a failure here is the test's"
 )]
 use std::os::unix::fs::PermissionsExt;
@@ -87,15 +88,21 @@ impl Place {
 
     /// `qila` with these arguments, in the workspace.
     pub fn qila(&self, args: &[&str]) -> Command {
-        let mut command = match self.who {
-            Who::Me => Command::new(self.path("qila")),
-            Who::Nobody => {
-                let mut c = Command::new("setpriv");
-                c.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"])
-                    .arg(self.path("qila"));
-                c
-            }
+        self.beneath(&[], args)
+    }
+
+    /// `qila` with these arguments, started by another program.
+    pub fn beneath(&self, starter: &[&str], args: &[&str]) -> Command {
+        let user = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"];
+        let program = self.path("qila");
+        let mut words: Vec<&std::ffi::OsStr> = match self.who {
+            Who::Me => Vec::new(),
+            Who::Nobody => user.iter().map(std::ffi::OsStr::new).collect(),
         };
+        words.extend(starter.iter().map(std::ffi::OsStr::new));
+        words.push(program.as_os_str());
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
         command
             .args(args)
             .current_dir(self.path("ws"))
