@@ -4,6 +4,7 @@
 //! that builds the sandbox, each the k-th time that it makes that call.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "helpers of tests: a failure here is the test's"
 )]
 mod common;
