@@ -19,8 +19,9 @@ pub(crate) fn doctor(args: &Doctor) -> Result<u8, Fail> {
     let facts = facts::collect(&facts::Look {
         base: Path::new("/"),
         paths: &[],
+        writable: &[],
         storage: &[],
-    });
+    })?;
     let findings = findings(&facts);
     let tiers = qila_backends::capabilities();
     let usable = matches!(facts.user_namespaces, Availability::Yes) && facts.landlock_abi > 0;

@@ -1,4 +1,5 @@
 //! Collecting HostFacts.
+use crate::fail::Fail;
 use qila_plan::{Availability, CgroupFacts, HostFacts, PathFact, PathKind, RootEntry};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat};
 use std::collections::BTreeMap;
@@ -15,12 +16,14 @@ pub(crate) struct Look<'a> {
     pub base: &'a Path,
     /// Paths that the policy names.
     pub paths: &'a [String],
+    /// Directories that the agent is to write itself.
+    pub writable: &'a [String],
     /// Directories whose block devices count for disk I/O.
     pub storage: &'a [&'a Path],
 }
 
 /// Looks at the host.
-pub(crate) fn collect(look: &Look<'_>) -> HostFacts {
+pub(crate) fn collect(look: &Look<'_>) -> Result<HostFacts, Fail> {
     let mut paths = BTreeMap::new();
     for path in look.paths {
         if let Some(fact) = path_fact(path) {
@@ -31,7 +34,7 @@ pub(crate) fn collect(look: &Look<'_>) -> HostFacts {
     let base_files = replaced
         .iter()
         .filter_map(|p| Some(((*p).to_owned(), within(look.base, p)?)));
-    HostFacts {
+    Ok(HostFacts {
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         landlock_abi: qila_sys::landlock::abi(),
         user_namespaces: user_namespaces(),
@@ -39,12 +42,13 @@ pub(crate) fn collect(look: &Look<'_>) -> HostFacts {
         cpus: cpus(),
         root: root(look.base),
         paths,
+        sockets: crate::sockets::beneath(look.writable)?,
         base_files: base_files.collect(),
         ca_bundles: ca_bundles(look.base),
         devices: devices(look.storage),
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
-    }
+    })
 }
 
 /// A file of the kernel's, in three calls if it is short.

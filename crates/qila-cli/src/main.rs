@@ -17,6 +17,7 @@ mod log;
 mod policy;
 mod ps;
 mod run;
+mod sockets;
 mod spare;
 mod state;
 

@@ -8,7 +8,10 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What a resolver and a verifier of certificates read.
-const READABLE: [&str; 8] = [
+const READABLE: [&str; 10] = [
+    // Where a C library is linked in, some crates find no getrandom and open these instead.
+    "/dev/urandom",
+    "/dev/random",
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/ssl",

@@ -54,6 +54,17 @@ pub(crate) fn process(config: Config, link: OwnedFd) -> i32 {
     }
 }
 
+/// A panic ends the process, and with it the run, which then says why: what else it left undone nobody knows.
+fn last_words(link: &OwnedFd) -> Result<(), rustix::io::Errno> {
+    let link = rustix::io::fcntl_dupfd_cloexec(link, 3)?;
+    std::panic::set_hook(Box::new(move |panic| {
+        let what: String = format!("it panicked: {panic}").chars().take(1000).collect();
+        say(&link, &failure(what, ""));
+        qila_sys::fork::exit_now(1)
+    }));
+    Ok(())
+}
+
 fn say(link: &OwnedFd, failure: &Failure) {
     let (what, hint) = (failure.what.clone(), failure.hint.clone());
     if let Ok(packet) = encode(&Up::Failed { what, hint }) {
@@ -83,6 +94,7 @@ fn start(config: Config, link: &OwnedFd) -> Result<(Parts, [OwnedFd; 3]), Failur
         .map_err(system)?;
     std::mem::forget(null); // closed with all others in a moment
     exec::close_all_but(link.as_fd()).map_err(system)?;
+    last_words(link).map_err(system)?;
     confine::no_core().map_err(system)?;
     let secrets = Secrets::read(&config)
         .map_err(|e| failure(e, "set it, or mark the credential `optional: true` in the policy"))?;

@@ -23,6 +23,8 @@ pub struct HostFacts {
     pub paths: BTreeMap<String, PathFact>,
     /// Block devices behind the workspace and the state directory, as `major:minor`.
     pub devices: Vec<String>,
+    /// Unix sockets in directories that the agent may write itself.
+    pub sockets: Vec<String>,
     /// Where the base has its `/etc/resolv.conf` and `/etc/hosts`, links resolved, as seen inside.
     pub base_files: BTreeMap<String, String>,
     /// CA bundle files, resolved.

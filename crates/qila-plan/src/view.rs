@@ -273,6 +273,16 @@ pub(crate) fn build(
             return Err(refuse("filesystem.hide", reason, "take one of the two away"));
         }
     }
+    // Somebody of the host listens there: a way out that no rule names, unless the policy names the socket itself.
+    for socket in &facts.sockets {
+        let named = |e: &ViewEntry| matches!(e, ViewEntry::Host { target, .. } if target == socket);
+        if !entries.iter().any(named) {
+            entries.push(ViewEntry::Hidden {
+                target: socket.clone(),
+                kind: PathKind::File,
+            });
+        }
+    }
     if let NetworkPlan::Locked { intercepts, .. } = network {
         inject(*intercepts, facts, &mut entries);
     }

@@ -165,15 +165,15 @@ fn afterwards(stage: &Stage, scene: &Scene, outcome: &mut Outcome) -> io::Result
         let crate::target::Target::Qila { bin, .. } = &stage.cx.target else {
             continue;
         };
-        let mut argv = vec![
-            "/usr/bin/timeout".to_owned(),
-            "20".into(),
-            bin.to_string_lossy().into_owned(),
-        ];
-        argv.extend(
-            args.iter()
-                .map(|a| if a == "RUN" { id.to_owned() } else { a.clone() }),
-        );
+        let words = args.iter().map(|a| if a == "RUN" { id } else { a });
+        let line: Vec<&str> = std::iter::once(bin.to_str().unwrap_or("")).chain(words).collect();
+        let mut argv = vec!["/usr/bin/timeout".to_owned(), "20".into()];
+        if args.first().is_some_and(|a| a == "diff") {
+            // As a person sees it: into a pipe it is a patch, whose bytes must be those of the files.
+            argv.extend(["/usr/bin/script", "-qec", &line.join(" "), "/dev/null"].map(str::to_owned));
+        } else {
+            argv.extend(line.iter().map(|w| (*w).to_owned()));
+        }
         let out = command(stage, scene, &argv)?.stdin(Stdio::null()).output()?;
         outcome.after.extend_from_slice(&out.stdout);
         outcome.after.extend_from_slice(&out.stderr);

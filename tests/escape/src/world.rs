@@ -50,7 +50,7 @@ pub fn enter() -> io::Result<()> {
         .collect();
     let script = format!(
         "set -e\nip link set lo up\n{addresses}ip -6 addr add {PUBLIC6}/128 dev lo nodad || true\nip route add default dev lo\n\
-         f=$(mktemp)\necho 'nameserver 127.0.0.1' > $f\nchmod 644 $f\nmount --bind $f /etc/resolv.conf\nrm $f\nexec \"$@\"\n"
+         d=$(mktemp -d)\nmount -t tmpfs -o mode=755 tmpfs $d\necho 'nameserver 127.0.0.1' > $d/f\nchmod 644 $d/f\nmount --bind $d/f /etc/resolv.conf\numount -l $d\nrmdir $d\nexec \"$@\"\n"
     );
     let error = Command::new("unshare")
         .args([

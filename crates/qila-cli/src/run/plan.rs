@@ -3,7 +3,7 @@ use crate::facts;
 use crate::fail::Fail;
 use qila_plan::{Caller, Plan, Refusal, Request, choose, wanted_paths};
 use qila_policy::Permit;
-use qila_policy::model::Base;
+use qila_policy::model::{Base, WorkspaceMode};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -54,11 +54,24 @@ pub(crate) fn make(permit: &Permit, wish: Wish<'_>) -> Result<Plan, Fail> {
     };
     let mut storage: Vec<&Path> = vec![&wish.home_dir];
     storage.extend(wish.workspace.as_deref());
+    let fs = &permit.policy().filesystem;
+    let resolved = fs
+        .write
+        .iter()
+        .filter_map(|p| p.resolve(home.as_deref(), workspace.as_deref()));
+    let mut writable: Vec<String> = resolved.collect();
+    writable.extend(
+        workspace
+            .iter()
+            .filter(|_| fs.workspace == WorkspaceMode::Direct)
+            .cloned(),
+    );
     let facts = facts::collect(&facts::Look {
         base: &base,
         paths: &paths,
+        writable: &writable,
         storage: &storage,
-    });
+    })?;
     let caller = Caller {
         argv: wish.argv,
         env: std::env::vars_os()
