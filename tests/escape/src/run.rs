@@ -116,7 +116,7 @@ pub fn play(stage: &Stage, scene: &Scene) -> io::Result<Outcome> {
         Some(path) => File::options().append(true).open(path)?.into(),
         None => Stdio::piped(),
     });
-    let mut child = command.spawn()?;
+    let mut child = start(&mut command)?;
     let stdout = child.stdout.take().map(reader);
     let stderr = child.stderr.take().map(reader);
     let go = Arc::new(AtomicBool::new(true));
@@ -147,6 +147,19 @@ pub fn play(stage: &Stage, scene: &Scene) -> io::Result<Outcome> {
         afterwards(stage, scene, &mut outcome)?;
     }
     Ok(outcome)
+}
+
+/// Starts a command. A program that was just made may be open for writing in a fork of a neighbour that has not execed yet.
+fn start(command: &mut Command) -> io::Result<std::process::Child> {
+    for _ in 0..100 {
+        match command.spawn() {
+            Err(e) if e.kind() == io::ErrorKind::ExecutableFileBusy => {
+                thread::sleep(Duration::from_millis(20))
+            }
+            other => return other,
+        }
+    }
+    command.spawn()
 }
 
 /// Runs the commands that read what the run left.

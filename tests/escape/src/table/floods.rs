@@ -18,7 +18,11 @@ fn flood(
     let [how, much, little] = words;
     let amount = if s.twin { little } else { much };
     let argv = s.argv("floods", &[&[how, amount], more].concat())?;
-    let policy = Policy::new().resource(limit);
+    // Where memory is only accounted for, a limit means that there are no memory files at all.
+    let policy = match (s.twin, how) {
+        (true, "memory-files") => Policy::new(),
+        _ => Policy::new().resource(limit),
+    };
     let mut scene = s.or_allowed(policy.clone(), policy, argv).without_claims();
     scene.sample = true;
     scene.seconds = 40;
