@@ -19,6 +19,7 @@ pub(crate) fn doctor(args: &Doctor) -> Result<u8, Fail> {
     let facts = facts::collect(&facts::Look {
         base: Path::new("/"),
         paths: &[],
+        unpacked: None,
         writable: &[],
         storage: &[],
     })?;

@@ -16,6 +16,8 @@ pub(crate) struct Look<'a> {
     pub base: &'a Path,
     /// Paths that the policy names.
     pub paths: &'a [String],
+    /// Where the image that is the base was unpacked.
+    pub unpacked: Option<&'a str>,
     /// Directories that the agent is to write itself.
     pub writable: &'a [String],
     /// Directories whose block devices count for disk I/O.
@@ -42,6 +44,7 @@ pub(crate) fn collect(look: &Look<'_>) -> Result<HostFacts, Fail> {
         cpus: cpus(),
         root: root(look.base),
         paths,
+        unpacked: look.unpacked.map(str::to_owned),
         sockets: crate::sockets::beneath(look.writable)?,
         base_files: base_files.collect(),
         ca_bundles: ca_bundles(look.base),

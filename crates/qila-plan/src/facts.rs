@@ -23,6 +23,8 @@ pub struct HostFacts {
     pub paths: BTreeMap<String, PathFact>,
     /// Block devices behind the workspace and the state directory, as `major:minor`.
     pub devices: Vec<String>,
+    /// Where the image of `filesystem.base` was unpacked, if it is one.
+    pub unpacked: Option<String>,
     /// Unix sockets in directories that the agent may write itself.
     pub sockets: Vec<String>,
     /// Where the base has its `/etc/resolv.conf` and `/etc/hosts`, links resolved, as seen inside.

@@ -167,7 +167,14 @@ pub(crate) fn build(
     let resolve = |path: &PolicyPath| path.resolve(caller.home.as_deref(), caller.workspace.as_deref());
     match &fs.base {
         Base::Host => base_tree("", facts, &mut entries),
-        Base::Directory(path) | Base::OciLayout(path) => {
+        Base::OciLayout(path) => match &facts.unpacked {
+            Some(root) => base_tree(root, facts, &mut entries),
+            None => {
+                let reason = format!("the image layout `{}` was not unpacked", path.0);
+                return Err(refuse("filesystem.base", reason, ""));
+            }
+        },
+        Base::Directory(path) => {
             let fact = resolve(path).and_then(|p| facts.paths.get(&p).cloned());
             let Some(PathFact {
                 real,

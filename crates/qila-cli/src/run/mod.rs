@@ -50,6 +50,7 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
         run: id.to_string(),
         run_dir: home.path().join("runs").join(id.as_str()),
         home_dir: home.path().to_owned(),
+        unpack: true,
         terminal,
         allow_unenforced: &args.allow_unenforced,
         placeholders: &outside.variables(),

@@ -14,6 +14,8 @@ pub(crate) struct Wish<'a> {
     pub run: String,
     pub run_dir: PathBuf,
     pub home_dir: PathBuf,
+    /// Whether an image is unpacked if it is the base; else nothing is known of what is in it.
+    pub unpack: bool,
     pub terminal: Option<qila_wire::Size>,
     pub allow_unenforced: &'a [String],
     /// Variables that hold a placeholder instead of a credential.
@@ -47,9 +49,13 @@ pub(crate) fn make(permit: &Permit, wish: Wish<'_>) -> Result<Plan, Fail> {
             .resolve(home.as_deref(), workspace.as_deref())
             .map(PathBuf::from)
             .unwrap_or_default(),
-        Base::OciLayout(_) => {
-            return Err(Fail::new("filesystem.base: OCI layouts cannot be unpacked yet")
-                .hint("unpack it and use {directory: PATH}"));
+        Base::OciLayout(path) => {
+            let layout = path.resolve(home.as_deref(), workspace.as_deref());
+            let layout = layout.unwrap_or_default();
+            match wish.unpack {
+                true => image(&layout, &wish.home_dir)?,
+                false => PathBuf::from(layout),
+            }
         }
     };
     let mut storage: Vec<&Path> = vec![&wish.home_dir];
@@ -69,6 +75,10 @@ pub(crate) fn make(permit: &Permit, wish: Wish<'_>) -> Result<Plan, Fail> {
     let facts = facts::collect(&facts::Look {
         base: &base,
         paths: &paths,
+        unpacked: matches!(fs.base, Base::OciLayout(_))
+            .then(|| text(&base))
+            .transpose()?
+            .as_deref(),
         writable: &writable,
         storage: &storage,
     })?;
@@ -96,6 +106,21 @@ pub(crate) fn make(permit: &Permit, wish: Wish<'_>) -> Result<Plan, Fail> {
         .map_err(|r| refused(&r))
 }
 
+/// Unpacks the image of a layout, which may be followed by a colon and the image's name, or finds it unpacked.
+fn image(named: &str, home: &Path) -> Result<PathBuf, Fail> {
+    let (layout, name) = match named.rsplit_once(':') {
+        Some((layout, name)) if !Path::new(named).exists() => (layout, Some(name)),
+        _ => (named, None),
+    };
+    qila_image::unpack(Path::new(layout), name, &home.join("images"))
+        .map(|image| image.root)
+        .map_err(|e| {
+            Fail::new(format!("refused: filesystem.base: {}", crate::fail::chain(&e)))
+                .hint("give the path of an OCI image layout, such as `skopeo copy docker://NAME oci:PATH` makes")
+                .clause("filesystem.base")
+        })
+}
+
 /// A plan that nothing will execute, for explanations.
 pub(crate) fn dry(permit: &Permit) -> Result<Plan, Fail> {
     let workspace = std::env::current_dir().ok();
@@ -107,6 +132,7 @@ pub(crate) fn dry(permit: &Permit) -> Result<Plan, Fail> {
             run: "dry".into(),
             run_dir: "/nonexistent".into(),
             home_dir: "/".into(),
+            unpack: false,
             terminal: None,
             allow_unenforced: &[],
             placeholders: &[],
