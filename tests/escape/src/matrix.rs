@@ -131,6 +131,18 @@ fn half(attack: &Attack, cx: &Context, twin: bool) -> io::Result<Verdict> {
     })
 }
 
+/// Whether an attack went wrong before anything could be judged.
+fn was_not_tried(why: &str) -> bool {
+    [
+        "the harness failed",
+        "had to be ended",
+        "no sign that",
+        "did not run",
+    ]
+    .iter()
+    .any(|start| why.starts_with(start))
+}
+
 /// One attack and its twin.
 pub fn try_one(attack: &Attack, cx: &Context) -> Row {
     let promise = format!("{:?}", attack.promise);
@@ -147,8 +159,13 @@ pub fn try_one(attack: &Attack, cx: &Context) -> Row {
     }
     let play =
         |twin| half(attack, cx, twin).unwrap_or_else(|e| Verdict::Bad(format!("the harness failed: {e}")));
-    let first = play(false);
-    row(first, play(true))
+    // On a busy machine a program may not get far enough. What was judged to be broken is never tried again.
+    let again = |verdict: Verdict, twin: bool| match &verdict {
+        Verdict::Bad(why) if twin || was_not_tried(why) => play(twin),
+        _ => verdict,
+    };
+    let first = again(play(false), false);
+    row(first, again(play(true), true))
 }
 
 /// All of them, `jobs` at a time; each row is handed to `each` when it is there.
