@@ -66,7 +66,10 @@ pub(crate) fn apply(
     let mut left = used.left;
     let mut layer = Layer {
         root,
-        archive: Archive::new(BufReader::with_capacity(1 << 16, Bounded::new(decoder, most, &mut left))),
+        archive: Archive::new(BufReader::with_capacity(
+            1 << 16,
+            Bounded::new(decoder, most, &mut left),
+        )),
         number,
         own: Own::new(root).map_err(ImageError::errno("looking at the new root"))?,
         used,

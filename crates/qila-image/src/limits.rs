@@ -53,7 +53,8 @@ impl<'a, R> Bounded<'a, R> {
 impl<R: Read> Read for Bounded<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let n = self.from.read(buffer)?;
-        let (Some(left), Some(all)) = (self.left.checked_sub(n as u64), self.all.checked_sub(n as u64)) else {
+        let (Some(left), Some(all)) = (self.left.checked_sub(n as u64), self.all.checked_sub(n as u64))
+        else {
             return Err(Error::other(match self.left < n as u64 {
                 true => "the layer decompresses to far more than its size",
                 false => "the image's layers decompress to too much",

@@ -61,7 +61,12 @@ impl Own {
         let (mut here, mut held) = (here, None::<OwnedFd>);
         while self.above.insert(here) && here != self.root {
             let at = held.as_ref().unwrap_or(dir);
-            let up = openat(at, "..", OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+            let up = openat(
+                at,
+                "..",
+                OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?;
             here = inode(&up)?;
             held = Some(up);
         }
