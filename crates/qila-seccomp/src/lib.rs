@@ -325,10 +325,7 @@ mod tests {
                 assert_eq!(made, Action::Errno(EPERM), "{flags:o} {bits:o}");
             }
             // Without them the mode is whatever the register holds.
-            assert_eq!(
-                s.decide(number("openat"), [0, 0, 2, bits, 0, 0]),
-                Action::Allow
-            );
+            assert_eq!(s.decide(number("openat"), [0, 0, 2, bits, 0, 0]), Action::Allow);
             let node = s.decide(number("mknodat"), [0, 0, 0o100_000 | bits, 0, 0, 0]);
             assert_eq!(node, Action::Errno(EPERM), "mknodat {bits:o}");
         }
@@ -343,10 +340,7 @@ mod tests {
             Action::Allow
         );
         assert_eq!(s.decide(number("openat2"), [0; 6]), Action::Errno(ENOSYS));
-        assert!(matches!(
-            spec(&["openat2"], &[], PLAIN),
-            Err(Error::Never(..))
-        ));
+        assert!(matches!(spec(&["openat2"], &[], PLAIN), Err(Error::Never(..))));
         if cfg!(target_arch = "x86_64") {
             let made = s.decide(number("open"), [0, creat, 0o4755, 0, 0, 0]);
             assert_eq!(made, Action::Errno(EPERM));

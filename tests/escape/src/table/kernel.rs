@@ -233,7 +233,9 @@ fn hostile_base(s: &mut Stage, console: bool) -> io::Result<Scene> {
     let core = value("/proc/sys/kernel/core_pattern");
     let mut argv: Vec<String> = argv.iter().map(|a| (*a).to_owned()).collect();
     if s.twin {
-        argv = ["/bin/attack", "poke-stand-in", "written"].map(str::to_owned).to_vec();
+        argv = ["/bin/attack", "poke-stand-in", "written"]
+            .map(str::to_owned)
+            .to_vec();
         argv.push(text(&victim));
     }
     let (dir, count) = (target.clone(), fs::read_dir(&target)?.count());
