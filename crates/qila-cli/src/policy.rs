@@ -85,6 +85,7 @@ fn explain_it(named: &str, isolation: Option<crate::args::Tier>, json: bool) -> 
         print(&serde_json::json!({"policy": named, "refused": refused, "clauses": list}).to_string());
         return Ok(0);
     }
+    let mut last = None;
     for s in &sentences {
         print(&format!(
             "{} {:24} {}",
@@ -92,13 +93,17 @@ fn explain_it(named: &str, isolation: Option<crate::args::Tier>, json: bool) -> 
             s.clause.as_str(),
             s.text
         ));
-        if let Some((by, weaker)) = by(s.clause.as_str()) {
-            print(&format!(
-                "  {:24} by {by}{}",
-                "",
-                if weaker { " (weaker than a hard bound)" } else { "" }
-            ));
+        let by = by(s.clause.as_str());
+        // One mechanism for many sentences is said once, before the others.
+        if let Some((text, weaker)) = by.as_ref().filter(|_| by != last) {
+            let weaker = if *weaker {
+                " (weaker than a hard bound)"
+            } else {
+                ""
+            };
+            print(&format!("  {:24} by {text}{weaker}", ""));
         }
+        last = by;
     }
     match &planned {
         Ok(plan) => print(&format!("\nOn this host it runs in the {} tier.", plan.tier())),

@@ -302,21 +302,21 @@ fn a_run_does_not_outlive_its_gateway() {
     });
 }
 
-/// The one child of Qila's that holds a connection to the outside world's sockets: a copy of Qila with listeners.
+/// The one child of Qila's that is a copy of Qila behind a filter of system calls.
 fn gateway_of(parent: u32) -> u32 {
     let children = out(&Command::new("pgrep")
         .args(["-P", &parent.to_string()])
         .output()
         .unwrap());
-    let mut found = children
-        .lines()
-        .filter_map(|l| l.parse::<u32>().ok())
-        .filter(|pid| {
-            let epoll = format!("/proc/{pid}/fd");
-            std::fs::read_dir(epoll).into_iter().flatten().flatten().any(|e| {
-                std::fs::read_link(e.path()).is_ok_and(|to| to.to_string_lossy().contains("eventpoll"))
-            })
-        });
+    let read =
+        |pid: u32, name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let pids = children.lines().filter_map(|l| l.parse::<u32>().ok());
+    let mut found = pids.filter(|pid| {
+        let filtered = read(*pid, "status")
+            .lines()
+            .any(|l| l.starts_with("Seccomp:") && l.ends_with('2'));
+        filtered && read(*pid, "cmdline").contains("--upstream")
+    });
     found.next().unwrap()
 }
 

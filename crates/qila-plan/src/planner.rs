@@ -86,12 +86,12 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
         refusal: None,
     };
     let network = NetworkPlan::of(&policy.network);
-    if policy.network.rates != qila_policy::model::NetworkRates::default() && !network.has_gateway() {
-        ledger.enforced(
-            "network.rates",
-            "nothing leaves, so that no rate can be exceeded",
-            false,
-        );
+    if policy.network.rates != qila_policy::model::NetworkRates::default() {
+        let by = match network.has_gateway() {
+            true => "token buckets in the gateway",
+            false => "nothing leaves, so that no rate can be exceeded",
+        };
+        ledger.enforced("network.rates", by, false);
     }
     let fs = &policy.filesystem;
     let mut limits = limits::limits(
@@ -261,7 +261,7 @@ fn describe(
     let by = match network {
         NetworkPlan::Closed { .. } => "a network namespace without device, route or gateway",
         NetworkPlan::Locked { .. } => {
-            "the locked network: nftables redirect to the gateway, everything else dropped"
+            "the locked network: nftables redirect to the gateway outside, which decides; everything else is dropped"
         }
     };
     ledger.enforced("network", by, false);

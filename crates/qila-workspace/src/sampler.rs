@@ -3,21 +3,22 @@ use crate::{Usage, usage};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::fstatvfs;
 use rustix::io::Errno;
+use std::time::{Duration, Instant};
 
-/// Looks after which the layer is walked whatever the file system says: others may free as much as the agent takes.
-const AT_MOST: u32 = 10;
+/// Time after which the layer is walked whatever the file system says: others may free as much as the agent takes.
+const AT_MOST: Duration = Duration::from_secs(1);
 
 /// Samples the usage of a directory against a limit in bytes.
 ///
 /// One `fstatvfs` per look. The tree is walked only when its file system has lost a quarter of what was left below the
-/// limit since the last walk, and at every tenth look.
+/// limit since the last walk, and once a second.
 #[derive(Debug)]
 pub struct DiskSampler {
     dir: OwnedFd,
     limit: u64,
     last: Usage,
     free: u64,
-    looks: u32,
+    walked: Instant,
 }
 
 impl DiskSampler {
@@ -28,7 +29,7 @@ impl DiskSampler {
             limit,
             last: Usage::default(),
             free: 0,
-            looks: 0,
+            walked: Instant::now(),
         };
         sampler.walk(sampler.free_now()?)?;
         Ok(sampler)
@@ -36,11 +37,10 @@ impl DiskSampler {
 
     /// The usage as of this look, or as of the last walk where it cannot have come near the limit since.
     pub fn sample(&mut self) -> Result<Usage, Errno> {
-        self.looks += 1;
         let free = self.free_now()?;
         let lost = self.free.saturating_sub(free);
         let room = self.limit.saturating_sub(self.last.bytes);
-        if self.looks >= AT_MOST || lost >= room / 4 || self.last.exceeded {
+        if self.walked.elapsed() >= AT_MOST || lost >= room / 4 || self.last.exceeded {
             self.walk(free)?;
         }
         Ok(self.last)
@@ -54,7 +54,7 @@ impl DiskSampler {
     fn walk(&mut self, free: u64) -> Result<(), Errno> {
         self.last = usage(&self.dir, Some(self.limit))?;
         self.free = free;
-        self.looks = 0;
+        self.walked = Instant::now();
         Ok(())
     }
 }

@@ -288,12 +288,15 @@ fn evidence(agent: Agent, stage: &Stage, qila: &Qila, run: &str, server: &ModelS
         state: stage.path("copy"),
         ..qila.clone()
     };
+    // The evidence alone: a directory of overlayfs beside it is closed even to its owner.
+    std::fs::create_dir(&copy.state).unwrap();
     let status = Command::new("cp")
         .arg("-a")
-        .args([&qila.state, &copy.state])
+        .args([qila.state.join("evidence"), copy.state.join("evidence")])
         .status()
         .unwrap();
     assert!(status.success());
+    stage.mode.own(&copy.state);
     // The copy itself is sound; with one byte flipped it is not.
     assert!(copy.call(&["audit", "verify"]).status.success());
     let target = copy.state.join(largest.strip_prefix(&qila.state).unwrap());

@@ -32,7 +32,7 @@ struct Options {
 fn options() -> Result<Options, String> {
     let mut options = Options {
         // Most of an attack is waiting.
-        jobs: std::thread::available_parallelism().map_or(2, |n| n.get() + 1),
+        jobs: std::thread::available_parallelism().map_or(2, |n| (n.get() * 3).min(8)),
         ..Options::default()
     };
     let mut args = std::env::args().skip(1);

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 
 /// Time between two looks at what is sampled.
 const TICK: Duration = Duration::from_millis(100);
+/// The same where the workspace layer may only grow a little: a look is one call, and a disk takes much in a tenth of a second.
+const SHORT_TICK: Duration = Duration::from_millis(20);
+const LITTLE: u64 = 1 << 30;
 /// Time between asking an agent to end and ending it.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -128,7 +131,7 @@ pub(crate) fn supervise(
     };
     let mut ended = false;
     while !(ended && relays.iter().skip(1).all(Relay::finished)) {
-        let ready = wait(sandbox, &signals, &relays, witness, ended)?;
+        let ready = wait(sandbox, &signals, &relays, witness, watch.tick_of(ended))?;
         if ready.gateway {
             witness.hear()?;
         }
@@ -177,7 +180,7 @@ fn wait(
     signals: &SignalFd,
     relays: &[Relay],
     witness: &Witness<'_, '_>,
-    ended: bool,
+    (tick, ended): (Duration, bool),
 ) -> Result<Ready, Fail> {
     let mut fds = Vec::with_capacity(6);
     let control = sandbox.control();
@@ -201,7 +204,7 @@ fn wait(
     );
     let timeout = Timespec {
         tv_sec: 0,
-        tv_nsec: i64::from(TICK.subsec_nanos()),
+        tv_nsec: i64::from(tick.subsec_nanos()),
     };
     match poll(&mut fds, Some(&timeout)) {
         Ok(_) | Err(Errno::INTR) => {}
@@ -231,6 +234,12 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
+    /// How long to wait at most, and whether the agent has ended.
+    fn tick_of(&self, ended: bool) -> (Duration, bool) {
+        let little = self.plan.timers().layer.is_some_and(|limit| limit.0 < LITTLE);
+        (if little && !ended { SHORT_TICK } else { TICK }, ended)
+    }
+
     /// Takes one report. True: the agent has ended.
     fn report(&mut self, sandbox: &mut Sandbox) -> Result<bool, Fail> {
         match sandbox.receive() {
