@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 missing=() optional=()
-for pair in setpriv:util-linux pgrep:procps cc:gcc curl:curl hostname:hostname; do
+for pair in setpriv:util-linux script:bsdutils pgrep:procps cc:gcc curl:curl hostname:hostname openssl:openssl gzip:gzip ip:iproute2; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 for pair in strace:strace node:nodejs npm:npm; do

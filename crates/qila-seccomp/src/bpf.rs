@@ -1,5 +1,5 @@
 //! From data to classic BPF: a check of the processor, a search tree over the numbers, leaves that return.
-use crate::{Action, Arch, Check, ENOSYS, EPERM, Error, Spec};
+use crate::{Action, Arch, CREATING, Check, ENOSYS, EPERM, Error, SET_ID, Spec};
 
 /// One instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +137,14 @@ fn leaf(action: Action, out: &mut Vec<Insn>) {
             }
             out.push(op(RETURN, ALLOW));
         }
+        Action::Check(Check::Creation { flags, mode }) => out.extend([
+            op(LOAD, argument(flags)),
+            branch(JSET, CREATING, 0, 2),
+            op(LOAD, argument(mode)),
+            branch(JSET, SET_ID, 1, 0),
+            op(RETURN, ALLOW),
+            errno(EPERM),
+        ]),
         Action::Check(Check::Socket { inet }) => socket(inet, out),
     }
 }

@@ -79,6 +79,13 @@ pub enum Check {
         /// Values refused.
         values: &'static [u32],
     },
+    /// Where the flags say that a file is made, its mode must not be set-uid or set-gid.
+    Creation {
+        /// Number of the argument that holds the flags of `open`.
+        flags: u8,
+        /// Number of the argument that holds the mode.
+        mode: u8,
+    },
     /// `socket`: family, type and protocol.
     Socket {
         /// Whether internet families are allowed.
@@ -108,6 +115,10 @@ pub struct Spec {
 
 /// `EPERM`.
 pub(crate) const EPERM: u16 = 1;
+/// `O_CREAT` and the bit of `O_TMPFILE` of its own: the flags with which `open` looks at its mode.
+pub(crate) const CREATING: u32 = 0x40_0040;
+/// Set-uid and set-gid.
+pub(crate) const SET_ID: u32 = 0o6000;
 /// `ENOSYS`.
 pub(crate) const ENOSYS: u16 = 38;
 
@@ -130,8 +141,10 @@ impl Spec {
         for (number, _, _) in table::NEVER {
             actions.insert(*number, Action::Errno(EPERM));
         }
-        // Its flags lie in memory, where they can change after a look; libc falls back to `clone`.
+        // Their arguments lie in memory, where they can change after a look: flags, and the mode of a new file. Callers fall
+        // back to `clone` and `openat`.
         actions.insert(table::CLONE3, Action::Errno(ENOSYS));
+        actions.insert(table::OPENAT2, Action::Errno(ENOSYS));
         let mut deny = |list: &[u32]| {
             for number in list {
                 actions.insert(*number, Action::Errno(EPERM));
@@ -156,6 +169,12 @@ impl Spec {
                 return Err(Error::Never(name.clone(), why));
             }
             let number = table::number(name).ok_or_else(|| Error::Unknown(name.clone()))?;
+            if matches!(number, table::CLONE3 | table::OPENAT2) {
+                return Err(Error::Never(
+                    name.clone(),
+                    "no filter can look at its arguments, which lie in memory",
+                ));
+            }
             let sysv = flags.deny_sysv_ipc || flags.deny_memory_files;
             let memory = flags.deny_memory_files && table::MEMORY_FILES.contains(&number);
             let withheld = memory || (sysv && table::SYSV_IPC.contains(&number));
@@ -200,6 +219,7 @@ impl Check {
             Check::NoBits { arg, bits } => at(*arg) & bits == 0,
             Check::OneOf { arg, mask, values } => values.contains(&(at(*arg) & mask)),
             Check::NoneOf { arg, values } => !values.contains(&at(*arg)),
+            Check::Creation { flags, mode } => at(*flags) & CREATING == 0 || at(*mode) & SET_ID == 0,
             Check::Socket { inet } => match at(0) {
                 1 => true,
                 2 | 10 => *inet && matches!(at(1) & 0xf, 1 | 2),
@@ -296,6 +316,41 @@ mod tests {
     }
 
     #[test]
+    fn no_call_makes_a_set_uid_file() {
+        let s = spec(&[], &[], PLAIN).unwrap();
+        let (creat, tmpfile) = (0o101, 0x41_0002);
+        for bits in [0o4755, 0o2755, 0o6000] {
+            for flags in [creat, tmpfile] {
+                let made = s.decide(number("openat"), [0, 0, flags, bits, 0, 0]);
+                assert_eq!(made, Action::Errno(EPERM), "{flags:o} {bits:o}");
+            }
+            // Without them the mode is whatever the register holds.
+            assert_eq!(s.decide(number("openat"), [0, 0, 2, bits, 0, 0]), Action::Allow);
+            let node = s.decide(number("mknodat"), [0, 0, 0o100_000 | bits, 0, 0, 0]);
+            assert_eq!(node, Action::Errno(EPERM), "mknodat {bits:o}");
+        }
+        for (flags, mode) in [(creat, 0o1777), (tmpfile, 0o600)] {
+            assert_eq!(
+                s.decide(number("openat"), [0, 0, flags, mode, 0, 0]),
+                Action::Allow
+            );
+        }
+        assert_eq!(
+            s.decide(number("mknodat"), [0, 0, 0o100_644, 0, 0, 0]),
+            Action::Allow
+        );
+        assert_eq!(s.decide(number("openat2"), [0; 6]), Action::Errno(ENOSYS));
+        assert!(matches!(spec(&["openat2"], &[], PLAIN), Err(Error::Never(..))));
+        if cfg!(target_arch = "x86_64") {
+            let made = s.decide(number("open"), [0, creat, 0o4755, 0, 0, 0]);
+            assert_eq!(made, Action::Errno(EPERM));
+            assert_eq!(s.decide(number("open"), [0, 0, 0o4755, 0, 0, 0]), Action::Allow);
+            let made = s.decide(number("creat"), [0, 0o4755, 0, 0, 0, 0]);
+            assert_eq!(made, Action::Errno(EPERM));
+        }
+    }
+
+    #[test]
     fn flags_and_deny_take_away() {
         let flags = Flags {
             deny_sysv_ipc: true,
@@ -333,6 +388,8 @@ mod tests {
                 0x5412,
                 0x541C,
                 0x1000_0000,
+                0x40,
+                0x40_0000,
                 0o4755,
                 0o020_000,
                 0xffff_ffff,

@@ -176,7 +176,6 @@ pub(crate) const ALLOWED: &[(u32, &str)] = &[
     (libc::SYS_ioprio_get as u32, "ioprio_get"),
     (libc::SYS_inotify_add_watch as u32, "inotify_add_watch"),
     (libc::SYS_inotify_rm_watch as u32, "inotify_rm_watch"),
-    (libc::SYS_openat as u32, "openat"),
     (libc::SYS_mkdirat as u32, "mkdirat"),
     (libc::SYS_fchownat as u32, "fchownat"),
     (libc::SYS_newfstatat as u32, "newfstatat"),
@@ -237,7 +236,6 @@ pub(crate) const ALLOWED: &[(u32, &str)] = &[
     (libc::SYS_pidfd_send_signal as u32, "pidfd_send_signal"),
     (libc::SYS_pidfd_open as u32, "pidfd_open"),
     (libc::SYS_close_range as u32, "close_range"),
-    (libc::SYS_openat2 as u32, "openat2"),
     (libc::SYS_pidfd_getfd as u32, "pidfd_getfd"),
     (libc::SYS_faccessat2 as u32, "faccessat2"),
     (libc::SYS_process_madvise as u32, "process_madvise"),
@@ -252,8 +250,6 @@ pub(crate) const ALLOWED: &[(u32, &str)] = &[
     (libc::SYS_get_mempolicy as u32, "get_mempolicy"),
     (libc::SYS_set_mempolicy as u32, "set_mempolicy"),
     (libc::SYS_mbind as u32, "mbind"),
-    #[cfg(target_arch = "x86_64")]
-    (libc::SYS_open as u32, "open"),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_stat as u32, "stat"),
     #[cfg(target_arch = "x86_64")]
@@ -282,8 +278,6 @@ pub(crate) const ALLOWED: &[(u32, &str)] = &[
     (libc::SYS_rename as u32, "rename"),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_rmdir as u32, "rmdir"),
-    #[cfg(target_arch = "x86_64")]
-    (libc::SYS_creat as u32, "creat"),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_link as u32, "link"),
     #[cfg(target_arch = "x86_64")]
@@ -390,14 +384,34 @@ pub(crate) const CHECKED: &[(u32, &str, Check, &str)] = &[
         "set-uid and set-gid files",
     ),
     (
+        libc::SYS_openat as u32,
+        "openat",
+        Check::Creation { flags: 2, mode: 3 },
+        "set-uid and set-gid files",
+    ),
+    #[cfg(target_arch = "x86_64")]
+    (
+        libc::SYS_open as u32,
+        "open",
+        Check::Creation { flags: 1, mode: 2 },
+        "set-uid and set-gid files",
+    ),
+    #[cfg(target_arch = "x86_64")]
+    (
+        libc::SYS_creat as u32,
+        "creat",
+        Check::NoBits { arg: 1, bits: 0o6000 },
+        "set-uid and set-gid files",
+    ),
+    (
         libc::SYS_mknodat as u32,
         "mknodat",
         Check::OneOf {
             arg: 2,
-            mask: 0o170_000,
+            mask: 0o176_000,
             values: &[0, 0o100_000, 0o010_000, 0o140_000],
         },
-        "device nodes",
+        "device nodes, set-uid and set-gid files",
     ),
     #[cfg(target_arch = "x86_64")]
     (
@@ -412,10 +426,10 @@ pub(crate) const CHECKED: &[(u32, &str, Check, &str)] = &[
         "mknod",
         Check::OneOf {
             arg: 1,
-            mask: 0o170_000,
+            mask: 0o176_000,
             values: &[0, 0o100_000, 0o010_000, 0o140_000],
         },
-        "device nodes",
+        "device nodes, set-uid and set-gid files",
     ),
 ];
 
@@ -652,13 +666,14 @@ pub(crate) const SOCKET: u32 = libc::SYS_socket as u32;
 
 /// `clone3`.
 pub(crate) const CLONE3: u32 = libc::SYS_clone3 as u32;
+pub(crate) const OPENAT2: u32 = libc::SYS_openat2 as u32;
 
 /// The number of a call that the lists know.
 pub(crate) fn number(name: &str) -> Option<u32> {
     let plain = ALLOWED.iter().map(|(n, name)| (*n, *name));
     let checked = CHECKED.iter().map(|(n, name, _, _)| (*n, *name));
     let never = NEVER.iter().map(|(n, name, _)| (*n, *name));
-    let own = [(SOCKET, "socket"), (CLONE3, "clone3")];
+    let own = [(SOCKET, "socket"), (CLONE3, "clone3"), (OPENAT2, "openat2")];
     plain
         .chain(checked)
         .chain(never)

@@ -398,6 +398,43 @@ static int leave(const char *outside, const char *token, const char *self) {
     return 0;
 }
 
+// A set-uid file by every door that makes or changes one.
+static int setid(void) {
+    struct { uint64_t flags, mode, resolve; } how = {O_WRONLY | O_CREAT, 06755, 0};
+    umask(0);
+    close(open("by-open", O_WRONLY | O_CREAT, 06755));
+    tried("open");
+    close(syscall(SYS_openat, AT_FDCWD, "by-openat", O_WRONLY | O_CREAT, 06755));
+    tried("openat");
+    close(syscall(437, AT_FDCWD, "by-openat2", &how, sizeof how));
+    tried("openat2");
+    close(syscall(437, AT_FDCWD, "plain", &how, sizeof how));
+    int fd = open(".", O_WRONLY | O_TMPFILE, 06755);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    if (fd >= 0) linkat(AT_FDCWD, path, AT_FDCWD, "by-tmpfile", AT_SYMLINK_FOLLOW);
+    tried("O_TMPFILE");
+    mknod("by-mknod", S_IFREG | 06755, 0);
+    tried("mknod");
+    syscall(SYS_mknodat, AT_FDCWD, "by-mknodat", S_IFREG | 06755, 0);
+    tried("mknodat");
+#ifdef SYS_creat
+    close(syscall(SYS_creat, "by-creat", 06755));
+    tried("creat");
+#endif
+    fd = open("by-mode", O_WRONLY | O_CREAT, 0755);
+    chmod("by-mode", 04755);
+    tried("chmod");
+    fchmod(fd, 04755);
+    tried("fchmod");
+    fchmodat(AT_FDCWD, "by-mode", 04755, 0);
+    tried("fchmodat");
+    syscall(452, AT_FDCWD, "by-mode", 04755, 0);
+    tried("fchmodat2");
+    printf("ATTEMPT done\n");
+    return 0;
+}
+
 static int sparse(void) {
     int fd = open("huge", O_WRONLY | O_CREAT, 0644);
     if (fd < 0 || ftruncate(fd, 1LL << 40) != 0) {
@@ -429,5 +466,6 @@ int main(int argc, char **argv) {
     if (is(a, "names") && x) return names(x);
     if (is(a, "leave") && z) return leave(x, y, z);
     if (is(a, "sparse")) return sparse();
+    if (is(a, "setid")) return setid();
     return usage();
 }

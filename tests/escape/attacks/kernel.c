@@ -6,18 +6,19 @@
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
 
-// Writes a text to each path: knobs of the kernel that hold for the whole host.
+// Opens each path for writing. They are knobs of the kernel that hold for the whole host: a knob that opens is a claim, and
+// nothing is ever written to one. Only a twin, whose stand-in is a plain file, gives a text to write.
 static int poke(int n, char **paths, const char *text) {
     for (int i = 0; i < n; i++) {
         char proc[4096];
-        int fd = open(paths[i], O_WRONLY);
-        if (fd >= 0 && write(fd, text, strlen(text)) > 0) got("wrote to %s", paths[i]);
-        else tried(paths[i]);
-        if (fd >= 0) close(fd);
         snprintf(proc, sizeof proc, "/proc/self/root%s", paths[i]);
-        fd = open(proc, O_RDWR);
-        if (fd >= 0 && write(fd, text, strlen(text)) > 0) got("wrote to %s", proc);
-        if (fd >= 0) close(fd);
+        for (int way = 0; way < 2; way++) {
+            const char *path = way ? proc : paths[i];
+            int fd = open(path, way ? O_RDWR | O_NONBLOCK : O_WRONLY | O_NONBLOCK);
+            if (fd < 0) tried(path);
+            else if (!text || write(fd, text, strlen(text)) > 0) got("%s opens for writing", path);
+            if (fd >= 0) close(fd);
+        }
     }
     // A fresh procfs would not carry the masks of the one that was given.
     mkdir("fresh", 0700);
@@ -130,7 +131,7 @@ static int pivot(const char *path) {
 }
 
 // cgroup v1: a program of ours run by the kernel, on the host, when a group empties.
-static int release_agent(const char *payload, char **paths, int n) {
+static int release_agent(char **paths, int n) {
     mkdir("cg", 0700);
     const char *kinds[] = {"memory", "pids", "cpu", "freezer", "rdma", "misc", "name=systemd"};
     for (int pass = 0; pass < 2; pass++) {
@@ -140,12 +141,11 @@ static int release_agent(const char *payload, char **paths, int n) {
                 continue;
             }
             got("mounted a cgroup hierarchy");
-            put("cg/release_agent", payload);
             umount2("cg", MNT_DETACH);
         }
         if (unshare(CLONE_NEWUSER | CLONE_NEWCGROUP | CLONE_NEWNS) != 0) break;
     }
-    return poke(n, paths, payload);
+    return poke(n, paths, 0);
 }
 
 // Calls that a sandbox has no use for, each with arguments that would succeed for one who may.
@@ -194,11 +194,15 @@ static int compat(void) {
     return 0;
 }
 
-static int host_name(const char *name) {
+// The name that it already has: to be let is the claim, and the host keeps its name.
+static int host_name(void) {
+    char name[256] = "";
+    gethostname(name, sizeof name - 1);
     if (sethostname(name, strlen(name)) == 0) got("sethostname");
     else tried("sethostname");
-    setdomainname(name, strlen(name));
-    tried("setdomainname");
+    getdomainname(name, sizeof name - 1);
+    if (setdomainname(name, strlen(name)) == 0) got("setdomainname");
+    else tried("setdomainname");
     return 0;
 }
 
@@ -276,16 +280,17 @@ int main(int argc, char **argv) {
     if (argc < 2) return usage();
     char *a = argv[1], *x = argc > 2 ? argv[2] : 0, *y = argc > 3 ? argv[3] : 0, *z = argc > 4 ? argv[4] : 0;
     if (!is(a, "key-plant")) printf("ATTEMPT %s\n", a), fflush(stdout);
-    if (is(a, "poke") && y) return poke(argc - 3, argv + 3, x);
+    if (is(a, "poke") && x) return poke(argc - 2, argv + 2, 0);
+    if (is(a, "poke-stand-in") && y) return poke(argc - 3, argv + 3, x);
     if (is(a, "writable") && x) return writable(x, 6), 0;
     if (is(a, "open") && x) return open_devices(argc - 2, argv + 2);
     if (is(a, "mknod") && z) return device_node(x, (unsigned)atoi(y), (unsigned)atoi(z));
     if (is(a, "mount") && z) return mounts(x, y, z);
     if (is(a, "pivot") && x) return pivot(x);
-    if (is(a, "release-agent") && x) return release_agent(x, argv + 3, argc - 3);
+    if (is(a, "release-agent")) return release_agent(argv + 2, argc - 2);
     if (is(a, "call") && x) return call(x);
     if (is(a, "compat")) return compat();
-    if (is(a, "hostname") && x) return host_name(x);
+    if (is(a, "hostname")) return host_name();
     if (is(a, "key-plant") && y) return key_plant(x, argv + 3);
     if (is(a, "key-find")) return key_find();
     if (is(a, "ring-open") && x) return ring_open(x);

@@ -1,4 +1,5 @@
 //! An attack as data, and the scene that it plays in.
+use crate::hosts::Arrivals;
 use crate::outcome::Outcome;
 use crate::stage::Stage;
 use std::any::Any;
@@ -84,6 +85,16 @@ pub struct Judge {
     pub check: Check,
 }
 
+/// An allowed request, made in the sandbox before the attack: it must arrive.
+pub struct Alive {
+    /// Where to.
+    pub url: String,
+    /// What the listener there received.
+    pub arrivals: Arrivals,
+    /// What is looked for.
+    pub token: String,
+}
+
 /// Everything that a run needs, and who judges it.
 pub struct Scene {
     /// Where the program runs.
@@ -112,6 +123,8 @@ pub struct Scene {
     pub sample: bool,
     /// Who judges.
     pub judges: Vec<Judge>,
+    /// What shows that the way which the attack goes for is open at all: without it a sandbox with a dead gateway would hold.
+    pub alive: Option<Alive>,
     /// Listeners, victims and accomplices: they end when the scene does.
     pub keep: Vec<Box<dyn Any>>,
 }
@@ -132,6 +145,7 @@ impl Scene {
             launches: 1,
             seconds: 20,
             sample: false,
+            alive: None,
             judges: vec![Judge {
                 outside: false,
                 check: Box::new(Outcome::claim),
@@ -159,6 +173,17 @@ impl Scene {
     pub fn judge_output(self, secret: &str) -> Scene {
         let secret = secret.to_owned();
         self.judge(move |outcome| outcome.shows(&secret).then(|| "the canary came out".to_owned()))
+    }
+
+    /// Makes an allowed request first, in the sandbox only; a scene that runs outside stays as it is.
+    pub fn alive(mut self, alive: Option<Alive>) -> Scene {
+        if let (Place::Sandbox(_), Some(alive)) = (&self.place, alive) {
+            let script = "echo ATTEMPT; curl -sk -o /dev/null --max-time 5 \"$0\"; exec \"$@\"";
+            let first = ["/bin/sh", "-c", script, &alive.url].map(str::to_owned);
+            self.argv.splice(0..0, first);
+            self.alive = Some(alive);
+        }
+        self
     }
 
     /// Keeps something alive for as long as the scene.

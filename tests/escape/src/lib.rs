@@ -8,6 +8,8 @@ pub mod case;
 pub mod compile;
 pub mod host;
 pub mod hosts;
+pub mod known;
+pub mod markdown;
 pub mod matrix;
 pub mod outcome;
 pub mod policy;

@@ -14,8 +14,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-const USAGE: &str = "usage: qila-escape [--target qila|bwrap (as `user` only)] [--tier T] [--user root|user] [--only TEXT] [--jobs N] [--list]";
+const USAGE: &str = "usage: qila-escape [--target qila|bwrap (as `user` only)] [--tier T] [--user root|user] [--only TEXT] [--jobs N] [--markdown FILE] [--list]";
 
 #[derive(Default)]
 struct Options {
@@ -25,11 +26,13 @@ struct Options {
     only: Vec<String>,
     jobs: usize,
     list: bool,
+    markdown: Option<PathBuf>,
 }
 
 fn options() -> Result<Options, String> {
     let mut options = Options {
-        jobs: 2,
+        // Most of an attack is waiting.
+        jobs: std::thread::available_parallelism().map_or(2, |n| (n.get() * 3).min(8)),
         ..Options::default()
     };
     let mut args = std::env::args().skip(1);
@@ -41,6 +44,7 @@ fn options() -> Result<Options, String> {
             "--user" => options.user = Some(value()?),
             "--only" => options.only.push(value()?),
             "--jobs" => options.jobs = value()?.parse().map_err(|_| USAGE.to_owned())?,
+            "--markdown" => options.markdown = Some(PathBuf::from(value()?)),
             "--list" => options.list = true,
             _ => return Err(USAGE.to_owned()),
         }
@@ -69,6 +73,8 @@ fn word(verdict: &Verdict, good: &str, bad: &str) -> String {
         Verdict::Good => good.to_owned(),
         Verdict::Bad(_) => bad.to_owned(),
         Verdict::Refused(_) => "refused".to_owned(),
+        Verdict::Known(_) => "known".to_owned(),
+        Verdict::Untried(_) => "UNTRIED".to_owned(),
         Verdict::Skipped(_) => "skipped".to_owned(),
     }
 }
@@ -84,8 +90,13 @@ fn show(row: &Row) {
     );
     for (half, verdict) in [("attack", &row.attack), ("twin", &row.twin)] {
         match verdict {
-            Verdict::Bad(why) | Verdict::Refused(why) => println!("    {half}: {why}"),
-            Verdict::Skipped(why) if half == "attack" => println!("    skipped: {why}"),
+            Verdict::Bad(why) | Verdict::Refused(why) | Verdict::Untried(why) | Verdict::Known(why) => {
+                println!("    {half}: {why}");
+            }
+            // At the start of a line, where `test.sh` counts them.
+            Verdict::Skipped(why) if half == "attack" => {
+                println!("skipped: {} ({}, {}): {why}", row.name, row.target, row.user);
+            }
             _ => {}
         }
     }
@@ -105,13 +116,17 @@ fn summary(rows: &[Row], left: &[String]) -> bool {
     let mut names: Vec<_> = rows.iter().map(|r| r.name).collect();
     names.sort_unstable();
     names.dedup();
-    let (broken, dead) = (count(attack, bad), count(twin, bad));
+    let untried: fn(&Verdict) -> bool = |v| matches!(v, Verdict::Untried(_));
+    let known: fn(&Verdict) -> bool = |v| matches!(v, Verdict::Known(_));
+    let (broken, dead) = (count(attack, bad), count(twin, untried));
+    let untried = count(attack, untried);
     println!();
     println!(
-        "{} attacks, {} rows: {} held, {broken} broken, {} refused by clause, {} skipped",
+        "{} attacks, {} rows: {} held, {broken} broken, {untried} not tried, {} known breaches, {} refused by clause, {} skipped",
         names.len(),
         rows.len(),
         count(attack, good),
+        count(attack, known),
         count(attack, refused),
         count(attack, skipped)
     );
@@ -122,7 +137,7 @@ fn summary(rows: &[Row], left: &[String]) -> bool {
         count(twin, skipped)
     );
     left.iter().for_each(|trace| println!("left behind: {trace}"));
-    broken == 0 && dead == 0 && left.is_empty()
+    broken == 0 && untried == 0 && dead == 0 && left.is_empty()
 }
 
 fn targets(options: &Options, scratch: &Path, user: User) -> io::Result<Vec<Target>> {
@@ -192,6 +207,15 @@ fn all(options: &Options) -> io::Result<bool> {
     let rows = run_all(work, options.jobs, show);
     let mut left = host::traces(&scratch);
     left.retain(|trace| !before.contains(trace));
+    if !left.is_empty() {
+        // A sandbox of somebody else's may have been at work just now: what stays is what is left behind.
+        std::thread::sleep(Duration::from_secs(5));
+        let still = host::traces(&scratch);
+        left.retain(|trace| still.contains(trace));
+    }
+    if let Some(path) = &options.markdown {
+        fs::write(path, qila_escape::markdown::table(&rows))?;
+    }
     if std::env::var_os("ESCAPE_KEEP").is_none() {
         let _ = fs::remove_dir_all(&scratch);
     }

@@ -18,7 +18,11 @@ pub enum Verdict {
     Bad(String),
     /// The launch was refused by clause, which this attack accepts.
     Refused(String),
-    /// It could not be tried here.
+    /// A breach that is written down in `known-breaches.txt`.
+    Known(String),
+    /// Nothing was tried, or nobody could have seen it: neither held nor broken, and a failure of the suite.
+    Untried(String),
+    /// This host lacks what it needs.
     Skipped(String),
 }
 
@@ -27,6 +31,8 @@ pub enum Verdict {
 pub struct Row {
     /// The attack's name.
     pub name: &'static str,
+    /// The item of the attack list.
+    pub item: &'static str,
     /// The promise.
     pub promise: String,
     /// The target.
@@ -74,7 +80,7 @@ fn half(attack: &Attack, cx: &Context, twin: bool) -> io::Result<Verdict> {
             .filter(|_| sandboxed || outcome.code == Some(127));
         if let Some(why) = refusal {
             if !attack.may_refuse || outcome.code != Some(125) {
-                return Ok(Verdict::Bad(format!("did not run: {why}")));
+                return Ok(Verdict::Untried(format!("did not run: {why}")));
             }
             // A race goes on: the next launch may get through.
             refused = Some(why);
@@ -86,9 +92,20 @@ fn half(attack: &Attack, cx: &Context, twin: bool) -> io::Result<Verdict> {
                 .chars()
                 .take(200)
                 .collect::<String>();
-            return Ok(Verdict::Bad(format!(
+            return Ok(Verdict::Untried(format!(
                 "a command that reads what the run left is missing: {text}"
             )));
+        }
+        if let Some(alive) = scene
+            .alive
+            .as_ref()
+            .filter(|a| !a.arrivals.contain(a.token.as_bytes()))
+        {
+            let why = format!(
+                "could not be tried: the allowed request to {} did not arrive",
+                alive.url
+            );
+            return Ok(Verdict::Untried(why));
         }
         seen = seen.or_else(|| judge(&scene, &outcome, twin));
         if !twin && seen.is_none() && outcome.left > 0 {
@@ -106,7 +123,10 @@ fn half(attack: &Attack, cx: &Context, twin: bool) -> io::Result<Verdict> {
                 .chars()
                 .take(200)
                 .collect::<String>();
-            return Ok(Verdict::Bad(format!("{why} (exit {:?}) {text}", outcome.code)));
+            return Ok(Verdict::Untried(format!(
+                "{why} (exit {:?}) {text}",
+                outcome.code
+            )));
         }
         if seen.is_none() && twin && std::env::var_os("ESCAPE_SHOW").is_some() {
             eprintln!(
@@ -127,20 +147,8 @@ fn half(attack: &Attack, cx: &Context, twin: bool) -> io::Result<Verdict> {
     Ok(match (seen, twin) {
         (None, false) | (Some(_), true) => Verdict::Good,
         (Some(what), false) => Verdict::Bad(what),
-        (None, true) => Verdict::Bad("the twin failed: the check could not have seen the attack".into()),
+        (None, true) => Verdict::Untried("the twin failed: the check could not have seen the attack".into()),
     })
-}
-
-/// Whether an attack went wrong before anything could be judged.
-fn was_not_tried(why: &str) -> bool {
-    [
-        "the harness failed",
-        "had to be ended",
-        "no sign that",
-        "did not run",
-    ]
-    .iter()
-    .any(|start| why.starts_with(start))
 }
 
 /// One attack and its twin.
@@ -148,6 +156,7 @@ pub fn try_one(attack: &Attack, cx: &Context) -> Row {
     let promise = format!("{:?}", attack.promise);
     let row = |attack_verdict: Verdict, twin: Verdict| Row {
         name: attack.name,
+        item: attack.item,
         promise: promise.clone(),
         target: cx.target.name(),
         user: cx.user.name(),
@@ -157,15 +166,24 @@ pub fn try_one(attack: &Attack, cx: &Context) -> Row {
     if let Some(reason) = attack.needs.iter().find_map(|&need| missing(need, cx)) {
         return row(Verdict::Skipped(reason.clone()), Verdict::Skipped(reason));
     }
-    let play =
-        |twin| half(attack, cx, twin).unwrap_or_else(|e| Verdict::Bad(format!("the harness failed: {e}")));
-    // On a busy machine a program may not get far enough. What was judged to be broken is never tried again.
-    let again = |verdict: Verdict, twin: bool| match &verdict {
-        Verdict::Bad(why) if twin || was_not_tried(why) => play(twin),
-        _ => verdict,
+    let play = |twin| {
+        half(attack, cx, twin).unwrap_or_else(|e| Verdict::Untried(format!("the harness failed: {e}")))
     };
-    let first = again(play(false), false);
-    row(first, again(play(true), true))
+    // What came to nothing, on a busy host for instance, is tried once more; a breach is never tried away.
+    let twice = |twin| match play(twin) {
+        Verdict::Untried(_) => play(twin),
+        verdict => verdict,
+    };
+    let first = twice(false);
+    let known = crate::known::reason(attack.name, cx.target.name(), cx.user.name());
+    let first = match (first, known) {
+        (Verdict::Bad(_), Some(reason)) => Verdict::Known(reason.to_owned()),
+        (Verdict::Good, Some(_)) => {
+            Verdict::Bad("held, but known-breaches.txt names it: take the line away".into())
+        }
+        (other, _) => other,
+    };
+    row(first, twice(true))
 }
 
 /// All of them, `jobs` at a time; each row is handed to `each` when it is there.

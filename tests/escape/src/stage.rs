@@ -1,8 +1,8 @@
 //! Where a scene is built: its directories, its canaries, its listeners, its victims.
 use crate::canary::random;
-use crate::case::{Place, Scene};
+use crate::case::{Alive, Place, Scene};
 use crate::compile::Programs;
-use crate::hosts::{Reply, TcpHost};
+use crate::hosts::{Reply, TcpHost, sink};
 use crate::policy::Policy;
 use crate::target::Target;
 use crate::user::{User, own_uid};
@@ -197,6 +197,27 @@ impl Stage {
     /// A TLS listener at a name of its own.
     pub fn tls(&self, name: &str, ip: IpAddr, reply: Reply) -> io::Result<TcpHost> {
         TcpHost::start(ip, Some(self.cx.world.authority.server(&[name])?), reply)
+    }
+
+    /// An allowed request to a listener, by a name that the policy lets be reached.
+    pub fn alive(&self, scheme: &str, name: &str, at: &TcpHost) -> io::Result<Option<Alive>> {
+        let token = self.token()?;
+        Ok(Some(Alive {
+            url: format!("{scheme}://{name}:{}/ok/{token}", at.port()),
+            arrivals: at.arrivals.clone(),
+            token,
+        }))
+    }
+
+    /// A rule more, to a listener of its own, for attacks on what no rule names. None where the network is the host's own.
+    pub fn live(&self, policy: Policy) -> io::Result<(Policy, Option<Alive>)> {
+        if self.cx.world.names.is_none() {
+            return Ok((policy, None));
+        }
+        let host = self.tcp(self.cx.world.public, sink())?;
+        let name = self.name("live", self.cx.world.public)?;
+        let policy = policy.allow(&name, host.port(), ", methods: [GET]");
+        Ok((policy, self.alive("http", &name, &host)?))
     }
 
     /// The flags that make Qila trust the harness's authority.

@@ -39,7 +39,8 @@ fn hunt(s: &mut Stage) -> io::Result<Scene> {
     let policy = Policy::new()
         .allow(&name, port, ", credential: key")
         .credential(&name);
-    let mut scene = guarded(s, s.or_outside(&policy, argv), &key);
+    let alive = s.alive("https", &name, &listener)?;
+    let mut scene = guarded(s, s.or_outside(&policy, argv), &key).alive(alive);
     scene.seconds = 40;
     Ok(scene.keep(listener))
 }
@@ -72,7 +73,8 @@ fn elsewhere(s: &mut Stage, request: &str, rule: &str) -> io::Result<Scene> {
             "{CURL} -H \"Authorization: Bearer $ESCAPE_KEY\" {to}/ok/"
         ));
     }
-    scene = guarded(s, scene, &key);
+    let alive = s.alive("https", &other, &listener)?;
+    scene = guarded(s, scene, &key).alive(alive);
     Ok(scene
         .judge(move |_| {
             listener
@@ -92,7 +94,8 @@ fn misplaced(s: &mut Stage, request: &str) -> io::Result<Scene> {
     let policy = Policy::new()
         .allow(&name, listener.port(), ", credential: key")
         .credential(&name);
-    let scene = guarded(s, s.or_outside(&policy, argv), &key);
+    let alive = s.alive("https", &name, &listener)?;
+    let scene = guarded(s, s.or_outside(&policy, argv), &key).alive(alive);
     let twin = s.twin;
     Ok(scene.judge(move |_| {
         let all = listener.arrivals.all();
@@ -131,7 +134,8 @@ fn injection(s: &mut Stage, value: &str) -> io::Result<Scene> {
     let policy = Policy::new()
         .allow(&name, port, ", credential: key")
         .credential(&name);
-    let scene = guarded(s, s.or_outside(&policy, shell(&script)), &key);
+    let alive = s.alive("https", &name, &listener)?;
+    let scene = guarded(s, s.or_outside(&policy, shell(&script)), &key).alive(alive);
     Ok(scene.judge(move |_| {
         // A gateway that reads a lone line feed as the end of a line and sends two clean headers has only understood the
         // agent; one that sends the byte on as it came has let the upstream decide.
@@ -190,7 +194,10 @@ fn echo(s: &mut Stage, how: fn(&str) -> Vec<Vec<u8>>, curl: &str) -> io::Result<
         .allow(&name, port, ", credential: key")
         .credential(&name);
     // In the twin nothing masks: the echo comes out.
-    Ok(guarded(s, s.or_outside(&policy, argv), &key).keep(listener))
+    let alive = s.alive("https", &name, &listener)?;
+    Ok(guarded(s, s.or_outside(&policy, argv), &key)
+        .alive(alive)
+        .keep(listener))
 }
 
 fn body(head: &str, body: &[u8]) -> Vec<u8> {

@@ -23,9 +23,10 @@ fn carry(s: &mut Stage, server: &str, mode: &str, kind: &str, long: bool) -> io:
         own => own,
     };
     let argv = s.argv("net", &["dns", server, "53", mode, kind, &question])?;
-    let policy = Policy::new().allow(&allowed, 443, "");
+    let (policy, alive) = s.live(Policy::new().allow(&allowed, 443, ""))?;
     Ok(s.or_outside(&policy, argv)
         .without_claims()
+        .alive(alive)
         .judge(move |_| names.asked(&token)))
 }
 
@@ -40,10 +41,11 @@ fn rebind(s: &mut Stage, rounds: fn(&Stage) -> Vec<Vec<IpAddr>>, forbidden: IpAd
         s.program("net")?
     );
     let script = format!("echo ATTEMPT; for i in 1 2 3 4 5; do {one}; done");
-    let policy = Policy::new().allow(&name, port, "");
+    let (policy, alive) = s.live(Policy::new().allow(&name, port, ""))?;
     let mut scene = s
         .or_outside(&policy, vec!["/bin/sh".into(), "-c".into(), script])
-        .without_claims();
+        .without_claims()
+        .alive(alive);
     scene.seconds = 40;
     Ok(scene.judge(move |_| listener.reached("an address that no allowed name may mean")))
 }
@@ -83,7 +85,7 @@ const fn attack(
         name,
         promise: Promise::P3,
         item,
-        needs: &[Need::World],
+        needs: &[Need::World, Need::Tool("/usr/bin/curl")],
         may_refuse: false,
         stage,
     }

@@ -26,8 +26,10 @@ fn metadata(s: &mut Stage, spelling: &str) -> io::Result<Scene> {
         "GET /latest/meta-data/ HTTP/1.1\\r\\nHost: 169.254.169.254\\r\\nConnection: close\\r\\n\\r\\n";
     let argv = s.argv("net", &["send", spelling, &port.to_string(), payload])?;
     let policy = Policy::new().allow(&name, port, "");
+    let (policy, alive) = s.live(policy)?;
     Ok(s.or_outside(&policy, argv)
         .without_claims()
+        .alive(alive)
         .judge(move |_| listener.reached("the metadata address")))
 }
 
@@ -43,7 +45,12 @@ fn redirect(s: &mut Stage) -> io::Result<Scene> {
     let name = s.name("redirect", s.cx.world.public)?;
     let argv = shell(&format!("{CURL} -L http://{name}:{}/", host.port()));
     let policy = Policy::new().allow(&name, host.port(), ", methods: [GET]");
-    let scene = s.or_outside(&policy, argv).without_claims().keep(host);
+    let alive = s.alive("http", &name, &host)?;
+    let scene = s
+        .or_outside(&policy, argv)
+        .without_claims()
+        .alive(alive)
+        .keep(host);
     Ok(scene.judge(move |_| metadata.reached("the metadata address")))
 }
 
@@ -66,8 +73,12 @@ fn host_confusion(s: &mut Stage, payload: &str) -> io::Result<Scene> {
         allowed.port(),
         ", methods: [GET, POST], paths: [\"/ok/**\"]",
     );
-    let seen = allowed.arrivals.clone();
-    let scene = s.or_outside(&policy, argv).without_claims().keep(allowed);
+    let (seen, alive) = (allowed.arrivals.clone(), s.alive("http", &name, &allowed)?);
+    let scene = s
+        .or_outside(&policy, argv)
+        .without_claims()
+        .alive(alive)
+        .keep(allowed);
     // An upstream that serves several names, or that is itself a proxy, would obey what it is told: it must not be told.
     Ok(scene
         .judge(move |_| other.reached("another host"))
@@ -99,7 +110,11 @@ fn tls_names(s: &mut Stage, sni: &str, host: &str, intercepted: bool) -> io::Res
     );
     let more = if intercepted { ", methods: [GET]" } else { "" };
     let policy = Policy::new().allow(&allowed_name, port, more);
-    let mut scene = s.or_outside(&policy, shell(&script)).without_claims();
+    let alive = s.alive("https", &allowed_name, &listener)?;
+    let mut scene = s
+        .or_outside(&policy, shell(&script))
+        .without_claims()
+        .alive(alive);
     scene.flags = s.trust();
     Ok(scene.judge(move |_| {
         listener
@@ -118,7 +133,11 @@ fn tls_nameless(s: &mut Stage) -> io::Result<Scene> {
         s.cx.world.public
     );
     let policy = Policy::new().allow(&name, port, "");
-    let mut scene = s.or_outside(&policy, shell(&script)).without_claims();
+    let alive = s.alive("https", &name, &listener)?;
+    let mut scene = s
+        .or_outside(&policy, shell(&script))
+        .without_claims()
+        .alive(alive);
     scene.flags = s.trust();
     Ok(scene.judge(move |_| listener.arrivals.saw(&token, "a host reached by its address")))
 }
@@ -158,7 +177,8 @@ fn outside_rule(s: &mut Stage, flags: &str, path: &str) -> io::Result<Scene> {
                 "{CURL} --path-as-is {flags} 'https://{name}:{port}{path}'"
             )),
         )
-        .without_claims();
+        .without_claims()
+        .alive(s.alive("https", &name, &listener)?);
     scene.flags = s.trust();
     Ok(scene.judge(move |_| listener.arrivals.saw(&token, "the host, outside the rule")))
 }

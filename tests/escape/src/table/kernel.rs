@@ -10,13 +10,22 @@ fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// Only a twin writes, to its stand-in.
+fn poke(twin: bool) -> &'static [&'static str] {
+    if twin {
+        &["poke-stand-in", "written"]
+    } else {
+        &["poke"]
+    }
+}
+
 fn value(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
-/// Writes to knobs of the host. The twin writes to a file that stands in for a knob, where the policy lets it: a knob
-/// of this host is never changed by a test.
-fn knobs(s: &mut Stage, knobs: &[&str], payload: &str) -> io::Result<Scene> {
+/// Opens knobs of the host for writing, and writes nothing: a knob of this host is never changed by a test. The twin opens
+/// and writes a file that stands in for a knob, where the policy lets it.
+fn knobs(s: &mut Stage, knobs: &[&str]) -> io::Result<Scene> {
     let stand_in = s.host("knob")?.join("stand-in");
     fs::write(&stand_in, "core")?;
     let dir = s.host("knob")?;
@@ -25,7 +34,7 @@ fn knobs(s: &mut Stage, knobs: &[&str], payload: &str) -> io::Result<Scene> {
     } else {
         knobs.iter().map(|k| (*k).to_owned()).collect()
     };
-    let mut argv = s.argv("kernel", &["poke", payload])?;
+    let mut argv = s.argv("kernel", poke(s.twin))?;
     argv.extend(paths.iter().cloned());
     let before: Vec<_> = paths.iter().map(|p| (p.clone(), value(p))).collect();
     let kept = crate::host::Knobs::remember(&paths);
@@ -127,8 +136,7 @@ fn release_agent(s: &mut Stage) -> io::Result<Scene> {
     let stand_in = dir.join("release_agent");
     fs::write(&stand_in, "")?;
     let paths: Vec<String> = if s.twin { vec![text(&stand_in)] } else { agents() };
-    let payload = text(&s.ws().join("payload"));
-    let mut argv = s.argv("kernel", &["release-agent", &payload])?;
+    let mut argv = s.argv("kernel", if s.twin { poke(true) } else { &["release-agent"] })?;
     argv.extend(paths.iter().cloned());
     let before: Vec<_> = paths.iter().map(|p| (p.clone(), value(p))).collect();
     let kept = crate::host::Knobs::remember(&paths);
@@ -154,7 +162,7 @@ fn sysrq_lines() -> usize {
         .count()
 }
 
-/// The key `h` prints a help text to the kernel's log and does nothing else.
+/// No key is ever sent.
 fn sysrq(s: &mut Stage) -> io::Result<Scene> {
     let stand_in = s.host("knob")?.join("trigger");
     fs::write(&stand_in, "")?;
@@ -163,12 +171,12 @@ fn sysrq(s: &mut Stage) -> io::Result<Scene> {
     } else {
         "/proc/sysrq-trigger".into()
     };
-    let argv = s.argv("kernel", &["poke", "h", &path])?;
+    let argv = s.argv("kernel", &[poke(s.twin), &[&path]].concat())?;
     let lines = sysrq_lines();
     let scene = s.or_allowed(Policy::new(), Policy::new().write(s.host("knob")?), argv);
     Ok(scene
         .judge(move |_| (sysrq_lines() > lines).then(|| "the kernel's log answers".into()))
-        .judge(move |_| (fs::read(&stand_in).ok()? == b"h").then(|| "the stand-in was written".into())))
+        .judge(move |_| (fs::read(&stand_in).ok()? == b"written").then(|| "the stand-in was written".into())))
 }
 
 /// A root file system whose `/proc`, `/dev` and `/sys` are links that lead the launcher's own writes and mounts astray.
@@ -212,7 +220,6 @@ fn hostile_base(s: &mut Stage, console: bool) -> io::Result<Scene> {
     let argv = [
         "/bin/attack",
         "poke",
-        "x",
         "/proc/sys/kernel/core_pattern",
         "/proc/sysrq-trigger-none",
         "/etc/hosts",
@@ -226,6 +233,9 @@ fn hostile_base(s: &mut Stage, console: bool) -> io::Result<Scene> {
     let core = value("/proc/sys/kernel/core_pattern");
     let mut argv: Vec<String> = argv.iter().map(|a| (*a).to_owned()).collect();
     if s.twin {
+        argv = ["/bin/attack", "poke-stand-in", "written"]
+            .map(str::to_owned)
+            .to_vec();
         argv.push(text(&victim));
     }
     let (dir, count) = (target.clone(), fs::read_dir(&target)?.count());
@@ -256,8 +266,7 @@ fn keyring(s: &mut Stage) -> io::Result<Scene> {
 }
 
 fn host_name(s: &mut Stage) -> io::Result<Scene> {
-    let name = s.token()?;
-    let argv = s.argv("kernel", &["hostname", &name])?;
+    let argv = s.argv("kernel", &["hostname"])?;
     let mut scene = s.or_harness(&Policy::new(), argv);
     if s.twin {
         // A name space of its own: the host keeps its name, and the program's claim is the evidence.
@@ -320,7 +329,6 @@ pub(super) const ATTACKS: &[Attack] = &[
     },
     attack("proc-sys-writable", "procfs write redirect", NONE, all_writable),
     attack("core-pattern", "core_pattern", NONE, |s| {
-        let payload = format!("|{}", text(&s.ws().join("payload")));
         knobs(
             s,
             &[
@@ -330,7 +338,6 @@ pub(super) const ATTACKS: &[Attack] = &[
                 "/sys/kernel/uevent_helper",
                 "/proc/sys/fs/binfmt_misc/register",
             ],
-            &payload,
         )
     }),
     attack("release-agent", "release_agent", NONE, release_agent),

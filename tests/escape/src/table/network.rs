@@ -1,5 +1,5 @@
 //! Packets that should not leave, whatever carries them.
-use crate::case::{Attack, Need, Promise, Scene};
+use crate::case::{Alive, Attack, Need, Promise, Scene};
 use crate::hosts::{UdpHost, sink};
 use crate::policy::Policy;
 use crate::stage::Stage;
@@ -7,15 +7,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// A policy under which the gateway exists, and something may be reached: an attack must not profit from that.
-fn gateway(s: &Stage) -> Policy {
-    let name =
-        s.cx.world
-            .names()
-            .ok()
-            .and_then(|_| s.name("gate", s.cx.world.public).ok());
-    match name {
-        Some(name) => Policy::new().allow(&name, 443, ""),
-        None => Policy::new().allow("gate.test", 443, ""),
+fn gateway(s: &Stage) -> io::Result<(Policy, Option<Alive>)> {
+    match s.live(Policy::new())? {
+        (_, None) => Ok((Policy::new().allow("gate.test", 443, ""), None)),
+        live => Ok(live),
     }
 }
 
@@ -24,8 +19,9 @@ fn to(s: &mut Stage, ip: IpAddr, how: &str) -> io::Result<Scene> {
     let (listener, token) = (s.tcp(ip, sink())?, s.token()?);
     let address = listener.address.ip().to_string();
     let argv = s.argv("net", &[how, &address, &listener.port().to_string(), &token])?;
-    let policy = gateway(s);
+    let (policy, alive) = gateway(s)?;
     Ok(s.or_outside(&policy, argv)
+        .alive(alive)
         .judge(move |_| listener.reached("a listener that no rule names")))
 }
 
@@ -36,8 +32,9 @@ fn udp(s: &mut Stage, ip: IpAddr) -> io::Result<Scene> {
         "net",
         &["udp", &address, &listener.address.port().to_string(), &token],
     )?;
-    let policy = gateway(s);
+    let (policy, alive) = gateway(s)?;
     Ok(s.or_outside(&policy, argv)
+        .alive(alive)
         .judge(move |_| listener.arrivals.saw(&token, "a UDP listener")))
 }
 
@@ -47,8 +44,9 @@ fn udp_beside(s: &mut Stage) -> io::Result<Scene> {
     let port = listener.address.port();
     let name = s.name("both", s.cx.world.public)?;
     let argv = s.argv("net", &["udp", &name, &port.to_string(), &token])?;
-    let policy = Policy::new().allow(&name, port, "");
+    let (policy, alive) = s.live(Policy::new().allow(&name, port, ""))?;
     Ok(s.or_outside(&policy, argv)
+        .alive(alive)
         .judge(move |_| listener.arrivals.saw(&token, "a UDP listener")))
 }
 
@@ -61,8 +59,8 @@ fn gateway_direct(s: &mut Stage) -> io::Result<Scene> {
         local.port()
     );
     let argv = s.argv("net", &["scan", &payload])?;
-    let policy = gateway(s);
-    let mut scene = s.or_outside(&policy, argv);
+    let (policy, alive) = gateway(s)?;
+    let mut scene = s.or_outside(&policy, argv).alive(alive);
     if s.twin {
         scene.argv = s.argv("net", &["send", "127.0.0.1", &local.port().to_string(), &payload])?;
     }
@@ -77,15 +75,16 @@ fn ring(s: &mut Stage) -> io::Result<Scene> {
         "kernel",
         &["ring-connect", &address, &listener.port().to_string(), &token],
     )?;
-    let policy = gateway(s);
+    let (policy, alive) = gateway(s)?;
     Ok(s.or_outside(&policy, argv)
+        .alive(alive)
         .judge(move |_| listener.reached("a listener that no rule names")))
 }
 
 fn netlink(s: &mut Stage) -> io::Result<Scene> {
     let argv = s.argv("net", &["netlink"])?;
-    let policy = gateway(s);
-    let mut scene = s.or_harness(&policy, argv);
+    let (policy, alive) = gateway(s)?;
+    let mut scene = s.or_harness(&policy, argv).alive(alive);
     if s.twin {
         // A namespace of its own: the harness's must stay as it is.
         scene.wrap = vec!["/usr/bin/unshare".into(), "--net".into()];
@@ -95,8 +94,8 @@ fn netlink(s: &mut Stage) -> io::Result<Scene> {
 
 fn ping(s: &mut Stage) -> io::Result<Scene> {
     let argv = s.argv("net", &["ping", &s.cx.world.other.to_string()])?;
-    let policy = gateway(s);
-    Ok(s.or_harness(&policy, argv))
+    let (policy, alive) = gateway(s)?;
+    Ok(s.or_harness(&policy, argv).alive(alive))
 }
 
 const fn attack(
@@ -116,7 +115,7 @@ const fn attack(
 }
 
 const SOCKETS: &str = "raw, packet, netlink, vsock and UDP sockets";
-const WORLD: &[Need] = &[Need::World];
+const WORLD: &[Need] = &[Need::World, Need::Tool("/usr/bin/curl")];
 
 pub(super) const ATTACKS: &[Attack] = &[
     attack("tcp-unlisted", SOCKETS, &[], |s| to(s, s.cx.world.other, "send")),

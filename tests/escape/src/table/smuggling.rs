@@ -23,7 +23,8 @@ fn smuggle(s: &mut Stage, payload: &str) -> io::Result<Scene> {
         .replace("{h}", &host);
     let argv = s.argv("net", &["send", &name, &port.to_string(), &text])?;
     let policy = Policy::new().allow(&name, port, ", methods: [GET, POST], paths: [\"/ok/**\"]");
-    let scene = s.or_outside(&policy, argv).without_claims();
+    let alive = s.alive("http", &name, &listener)?;
+    let scene = s.or_outside(&policy, argv).without_claims().alive(alive);
     Ok(scene.judge(move |_| {
         let path = format!("/no/{token}");
         let seen = listener.arrivals.all().iter().any(|bytes| asks_for(bytes, &path));
@@ -36,7 +37,7 @@ const fn attack(name: &'static str, stage: fn(&mut Stage) -> io::Result<Scene>) 
         name,
         promise: Promise::P3,
         item: "request smuggling (CL/TE)",
-        needs: &[Need::World],
+        needs: &[Need::World, Need::Tool("/usr/bin/curl")],
         may_refuse: false,
         stage,
     }

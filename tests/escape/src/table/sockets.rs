@@ -5,6 +5,8 @@ use crate::policy::Policy;
 use crate::stage::Stage;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 fn abstract_name(s: &mut Stage) -> io::Result<Scene> {
     let name = format!("qila-escape-{}", s.token()?);
@@ -47,6 +49,46 @@ fn in_workspace(s: &Stage) -> io::Result<(PathBuf, Policy)> {
 
 fn in_direct_workspace(s: &Stage) -> io::Result<(PathBuf, Policy)> {
     Ok((s.ws().join("s"), Policy::new().filesystem("workspace: direct")))
+}
+
+fn in_writable(s: &Stage) -> io::Result<(PathBuf, Policy)> {
+    let dir = s.host("run")?;
+    Ok((dir.join("s"), Policy::new().write(dir)))
+}
+
+/// The listener comes when the agent is already at work.
+fn later(s: &mut Stage, place: fn(&Stage) -> io::Result<(PathBuf, Policy)>) -> io::Result<Scene> {
+    let (path, policy) = place(s)?;
+    let (ready, token, prog) = (path.with_extension("ready"), s.token()?, s.program("sockets")?);
+    let text = |p: &std::path::Path| p.to_string_lossy().into_owned();
+    let script = "echo ATTEMPT; : > \"$1\"; for i in $(seq 100); do [ -S \"$2\" ] && break; sleep 0.05; done; sleep 0.1; exec \"$0\" say \"$2\" \"$3\"";
+    let argv = [
+        "/bin/sh",
+        "-c",
+        script,
+        &prog,
+        &text(&ready),
+        &text(&path),
+        &token,
+    ]
+    .map(str::to_owned);
+    let listener = Arc::new(Mutex::new(None));
+    let held = listener.clone();
+    std::thread::spawn(move || {
+        for _ in 0..1500 {
+            if ready.exists() {
+                *held.lock().unwrap_or_else(PoisonError::into_inner) = UnixHost::at_path(&path).ok();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    Ok(s.or_outside(&policy, argv.to_vec())
+        .without_claims()
+        .judge(move |_| {
+            let held = listener.lock().unwrap_or_else(PoisonError::into_inner);
+            held.as_ref()?.arrivals.saw(&token, "a socket of the host")
+        }))
 }
 
 /// A listener of the host hands a descriptor of a hidden file to whoever connects.
@@ -131,6 +173,15 @@ pub(super) const ATTACKS: &[Attack] = &[
     }),
     attack("unix-direct-workspace", ABSTRACT, P3, &[], |s| {
         pathname(s, in_direct_workspace, false)
+    }),
+    attack("unix-writable", ABSTRACT, P3, &[], |s| {
+        pathname(s, in_writable, false)
+    }),
+    attack("unix-direct-later", ABSTRACT, P3, &[], |s| {
+        later(s, in_direct_workspace)
+    }),
+    attack("unix-writable-later", ABSTRACT, P3, &[], |s| {
+        later(s, in_writable)
     }),
     attack("scm-rights-listener", "SCM_RIGHTS", P1, &[], given_fd),
     attack("scm-rights-stdin", "SCM_RIGHTS", P1, &[], fd_in_stdin),

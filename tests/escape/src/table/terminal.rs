@@ -9,7 +9,7 @@ fn typed(s: &mut Stage, redirect: &str) -> io::Result<Scene> {
     let token = s.token()?;
     let argv = s.argv("tty", &["push", &token])?;
     let mut scene = s.or_harness(&Policy::new(), argv).without_claims();
-    let script = format!("\"$@\" {redirect}; line=$(timeout --foreground 2 head -n1); echo \"TYPED:$line\"");
+    let script = format!("\"$@\" {redirect}; line=$(timeout --foreground 4 head -n1); echo \"TYPED:$line\"");
     scene.wrap = vec![
         s.tool("tty")?,
         "pty".into(),

@@ -6,6 +6,7 @@ use crate::stage::Stage;
 use crate::target::Target;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 fn text(path: &Path) -> String {
@@ -159,6 +160,30 @@ fn state(s: &mut Stage) -> io::Result<Scene> {
     }))
 }
 
+/// A set-uid file in a directory of the host that the agent may write: whoever runs it there becomes its owner.
+fn set_id(s: &mut Stage, policy: fn(&Path) -> Policy) -> io::Result<Scene> {
+    let dir = s.host("shared")?;
+    let mut argv = s.argv("files", &["setid"])?;
+    let place = if policy(&dir).text().contains("direct") {
+        s.ws()
+    } else {
+        dir.clone()
+    };
+    argv.splice(
+        0..0,
+        ["/bin/sh", "-c", "cd \"$0\" && exec \"$@\"", &text(&place)].map(str::to_owned),
+    );
+    Ok(s.or_outside(&policy(&dir), argv)
+        .without_claims()
+        .judge(move |_| {
+            let made = fs::read_dir(&place).ok()?.flatten().find(|e| {
+                e.metadata()
+                    .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o6000 != 0)
+            })?;
+            Some(format!("{} is set-uid on the host", made.path().display()))
+        }))
+}
+
 const fn attack(
     name: &'static str,
     item: &'static str,
@@ -191,6 +216,12 @@ pub(super) const ATTACKS: &[Attack] = &[
     }),
     attack("read-stdout-file", "open fd inheritance", Promise::P1, |s| {
         stdio(s, "output")
+    }),
+    attack("set-id-direct-workspace", "setuid binary", Promise::P1, |s| {
+        set_id(s, |_| Policy::new().filesystem("workspace: direct"))
+    }),
+    attack("set-id-writable", "setuid binary", Promise::P1, |s| {
+        set_id(s, |dir| Policy::new().write(dir))
     }),
     attack("write-evidence", "writing outside", Promise::P8, state),
 ];
