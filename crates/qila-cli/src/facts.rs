@@ -1,6 +1,6 @@
 //! Collecting HostFacts.
 use crate::fail::Fail;
-use qila_plan::{Availability, CgroupFacts, HostFacts, PathFact, PathKind, RootEntry};
+use qila_plan::{Availability, CgroupFacts, HostFacts, PathFact, PathKind, RootEntry, Unpacked};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,8 +16,8 @@ pub(crate) struct Look<'a> {
     pub base: &'a Path,
     /// Paths that the policy names.
     pub paths: &'a [String],
-    /// Where the image that is the base was unpacked.
-    pub unpacked: Option<&'a str>,
+    /// The image that is the base.
+    pub unpacked: Option<&'a Unpacked>,
     /// Directories that the agent is to write itself.
     pub writable: &'a [String],
     /// Directories whose block devices count for disk I/O.
@@ -44,7 +44,7 @@ pub(crate) fn collect(look: &Look<'_>) -> Result<HostFacts, Fail> {
         cpus: cpus(),
         root: root(look.base),
         paths,
-        unpacked: look.unpacked.map(str::to_owned),
+        unpacked: look.unpacked.cloned(),
         sockets: crate::sockets::beneath(look.writable)?,
         base_files: base_files.collect(),
         ca_bundles: ca_bundles(look.base),

@@ -74,6 +74,11 @@ impl Blob {
         })
     }
 
+    /// Bytes of the whole.
+    pub(crate) fn size(&self) -> u64 {
+        self.descriptor.size
+    }
+
     /// Reads what is left, and compares.
     pub(crate) fn verify(mut self) -> std::result::Result<(), ImageError> {
         let mut buffer = vec![0u8; 64 * 1024];

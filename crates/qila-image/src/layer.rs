@@ -1,28 +1,43 @@
 //! One layer, applied over those before it.
 use crate::blob::Blob;
 use crate::error::ImageError;
+use crate::limits::{Bounded, Limits};
+use crate::own::Own;
 use crate::place::{clear, directory, kind, parts};
 use crate::tar::{Archive, Entry, Kind};
-use crate::{MAX_BYTES, MAX_ENTRIES};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, fchmod, linkat, mkdirat, openat, symlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, fchmod, linkat, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// What all layers of an image have used.
-#[derive(Debug, Default)]
+/// What all layers of an image have used, and may.
+#[derive(Debug)]
 pub(crate) struct Used {
+    limits: Limits,
     bytes: u64,
     entries: u64,
+    /// Bytes that may still be read from layers.
+    left: u64,
     /// Devices, fifos and sockets, which are not made.
     pub skipped: u64,
+}
+
+impl Used {
+    pub(crate) fn new(limits: &Limits) -> Used {
+        Used {
+            limits: *limits,
+            bytes: 0,
+            entries: 0,
+            left: limits.bytes.saturating_mul(2),
+            skipped: 0,
+        }
+    }
 }
 
 /// Applies a layer, and verifies it to its last byte.
@@ -33,6 +48,7 @@ pub(crate) fn apply(
     number: usize,
     used: &mut Used,
 ) -> Result<(), ImageError> {
+    let most = used.limits.layer(blob.size());
     let decoder: Box<dyn Read + '_> = if media_type.ends_with("gzip") {
         Box::new(flate2::read::MultiGzDecoder::new(&mut blob))
     } else if media_type.ends_with("zstd") {
@@ -47,11 +63,15 @@ pub(crate) fn apply(
         ));
     };
     // Also what is skipped costs time to unpack.
+    let mut left = used.left;
     let mut layer = Layer {
         root,
-        archive: Archive::new(decoder.take(MAX_BYTES.saturating_mul(2))),
+        archive: Archive::new(BufReader::with_capacity(
+            1 << 16,
+            Bounded::new(decoder, most, &mut left),
+        )),
         number,
-        made: HashSet::new(),
+        own: Own::new(root).map_err(ImageError::errno("looking at the new root"))?,
         used,
     };
     while let Some(entry) = layer.next()? {
@@ -59,6 +79,7 @@ pub(crate) fn apply(
         done.map_err(|why| layer.refused(&entry.path, why))?;
     }
     drop(layer);
+    used.left = left;
     blob.verify()
 }
 
@@ -66,8 +87,7 @@ struct Layer<'a, R> {
     root: BorrowedFd<'a>,
     archive: Archive<R>,
     number: usize,
-    /// What this layer made: its whiteouts are for the layers beneath.
-    made: HashSet<Vec<u8>>,
+    own: Own,
     used: &'a mut Used,
 }
 
@@ -81,15 +101,8 @@ impl<R: Read> Layer<'_, R> {
     }
 
     fn next(&mut self) -> Result<Option<Entry>, ImageError> {
-        let entry = self
-            .archive
-            .next()
-            .map_err(|e| self.refused(b"-", e.to_string()))?;
-        self.used.entries += 1;
-        if self.used.entries > MAX_ENTRIES {
-            return Err(self.refused(b"-", format!("more than {MAX_ENTRIES} entries")));
-        }
-        Ok(entry)
+        let entry = self.archive.next();
+        entry.map_err(|e| self.refused(b"-", e.to_string()))
     }
 
     fn entry(&mut self, entry: &Entry) -> Result<(), String> {
@@ -100,40 +113,30 @@ impl<R: Read> Layer<'_, R> {
             return Ok(()); // the root itself
         };
         let text = |e: Errno| e.to_string();
-        let dir = directory(self.root, above).map_err(text)?;
-        if *name == OPAQUE {
-            return self.opaque(&dir, above).map_err(text);
+        self.used.entries += 1;
+        let dir = self.directory(above).map_err(text)?;
+        if self.used.entries > self.used.limits.entries {
+            return Err(format!("more than {} entries", self.used.limits.entries));
         }
-        let whole = path.join(&b'/');
+        if *name == OPAQUE {
+            return self.own.opaque(&dir).map_err(text);
+        }
         if let Some(hidden) = name.strip_prefix(WHITEOUT) {
-            let whole = [above, &[hidden]].concat().join(&b'/');
-            let ours = hidden.is_empty() || matches!(hidden, b"." | b"..") || self.made.contains(&whole);
-            return if ours {
-                Ok(())
-            } else {
-                clear(&dir, hidden).map_err(text)
+            return match hidden {
+                b"" | b"." | b".." => Ok(()),
+                hidden => self.own.hide(&dir, hidden).map_err(text),
             };
         }
         self.make(entry, &dir, name).map_err(|e| e.to_string())?;
-        self.made.insert(whole);
-        Ok(())
+        self.own.made(&dir, name).map_err(text)
     }
 
-    /// Removes what the layers beneath have in a directory.
-    fn opaque(&self, dir: &OwnedFd, above: &[&[u8]]) -> Result<(), Errno> {
-        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let listed = openat(dir, ".", flags, Mode::empty())?;
-        let mut names = Vec::new();
-        for entry in Dir::read_from(&listed)? {
-            names.push(entry?.file_name().to_bytes().to_vec());
-        }
-        for name in names.iter().filter(|n| !matches!(n.as_slice(), b"." | b"..")) {
-            let whole = [above, &[name.as_slice()]].concat().join(&b'/');
-            if !self.made.contains(&whole) {
-                clear(dir, name)?;
-            }
-        }
-        Ok(())
+    fn directory(&mut self, parts: &[&[u8]]) -> Result<OwnedFd, Errno> {
+        let Layer { root, own, used, .. } = self;
+        directory(*root, parts, &mut |made| {
+            used.entries += 1; // as much as if an entry named it
+            own.fresh(made)
+        })
     }
 
     fn make(&mut self, entry: &Entry, dir: &OwnedFd, name: &[u8]) -> std::io::Result<()> {
@@ -155,7 +158,11 @@ impl<R: Read> Layer<'_, R> {
                     mkdirat(dir, at, bits)?;
                 }
                 let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-                fchmod(openat(dir, at, flags, Mode::empty())?, bits)?;
+                let made = openat(dir, at, flags, Mode::empty())?;
+                if !keep {
+                    self.own.fresh(&made)?;
+                }
+                fchmod(made, bits)?;
             }
             Kind::File => self.file(entry, dir, at)?,
             Kind::Symlink(to) => symlinkat(OsStr::from_bytes(to), dir, at)?,
@@ -175,8 +182,8 @@ impl<R: Read> Layer<'_, R> {
                 break;
             }
             self.used.bytes = self.used.bytes.saturating_add(n as u64);
-            if self.used.bytes > MAX_BYTES {
-                let why = format!("the image unpacks to more than {} GiB", MAX_BYTES >> 30);
+            if self.used.bytes > self.used.limits.bytes {
+                let why = format!("the image unpacks to more than {} bytes", self.used.limits.bytes);
                 return Err(std::io::Error::other(why));
             }
             file.write_all(buffer.get(..n).unwrap_or(&[]))?;
@@ -186,11 +193,11 @@ impl<R: Read> Layer<'_, R> {
         Ok(())
     }
 
-    fn link(&self, to: &[u8], dir: &OwnedFd, at: &OsStr) -> std::io::Result<()> {
+    fn link(&mut self, to: &[u8], dir: &OwnedFd, at: &OsStr) -> std::io::Result<()> {
         let wrong = |why: &str| std::io::Error::other(why.to_owned());
         let path = parts(to).ok_or_else(|| wrong("a hard link that leads upward"))?;
         let (name, above) = path.split_last().ok_or_else(|| wrong("a hard link to nothing"))?;
-        let from = directory(self.root, above)?;
+        let from = self.directory(above)?;
         if !kind(&from, name)?.is_some_and(|k| k.is_file()) {
             return Err(wrong("a hard link to what is no file"));
         }

@@ -5,10 +5,13 @@ use crate::error::ImageError;
 use rustix::fd::OwnedFd;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::collections::HashSet;
 use std::io::Read;
 
 /// Largest document in bytes.
 const MAX_DOCUMENT: u64 = 4 << 20;
+/// Longest `PATH` in bytes.
+const MAX_PATH: usize = 4096;
 /// Deepest nesting of indexes.
 const MAX_DEPTH: usize = 4;
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -28,7 +31,25 @@ struct Index {
 /// What an image is made of.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Manifest {
+    pub config: Descriptor,
     pub layers: Vec<Descriptor>,
+}
+
+/// What an image says of itself; its user, its command and its working directory are not asked for.
+#[derive(Deserialize)]
+struct Config {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    config: Option<Run>,
+}
+
+#[derive(Deserialize, Default)]
+struct Run {
+    #[serde(rename = "Env", default)]
+    env: Option<Vec<String>>,
 }
 
 fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, ImageError> {
@@ -53,6 +74,35 @@ fn architecture() -> &'static str {
     }
 }
 
+/// Verifies an image's configuration: it is for this machine. Its `PATH`, if it has one.
+pub(crate) fn path(layout: &OwnedFd, manifest: &Manifest) -> Result<Option<String>, ImageError> {
+    let bytes = Blob::small(layout, &manifest.config, MAX_DOCUMENT)?;
+    let config: Config = parse(&manifest.config.digest, &bytes)?;
+    let here = ["linux", architecture()];
+    if [&config.os, &config.architecture]
+        .iter()
+        .zip(here)
+        .any(|(said, here)| !said.is_empty() && *said != here)
+    {
+        return Err(ImageError::NoImage(format!(
+            "the image is for {}/{}, not for {}",
+            quoted(&config.os),
+            quoted(&config.architecture),
+            here.join("/")
+        )));
+    }
+    let env = config.config.unwrap_or_default().env.unwrap_or_default();
+    let path = env.iter().find_map(|v| v.strip_prefix("PATH="));
+    Ok(path
+        .filter(|p| !p.is_empty() && p.len() <= MAX_PATH && !p.contains('\0'))
+        .map(str::to_owned))
+}
+
+/// An image's own words, as a terminal can be shown them.
+fn quoted(text: &str) -> String {
+    text.escape_debug().take(100).collect()
+}
+
 /// Finds the one image for this machine, of a name if one is given.
 pub(crate) fn manifest(layout: &OwnedFd, name: Option<&str>) -> Result<(Descriptor, Manifest), ImageError> {
     let version: Version = file(layout, "oci-layout")?;
@@ -74,6 +124,9 @@ pub(crate) fn manifest(layout: &OwnedFd, name: Option<&str>) -> Result<(Descript
                 .as_ref()
                 .is_none_or(|p| p.os == "linux" && p.architecture == architecture())
         });
+        // The same image under two names is one.
+        let mut digests = HashSet::new();
+        level.retain(|d| digests.insert(d.digest.clone()));
         let found = match level.as_slice() {
             [] => {
                 return Err(ImageError::NoImage(format!(
@@ -83,11 +136,8 @@ pub(crate) fn manifest(layout: &OwnedFd, name: Option<&str>) -> Result<(Descript
             }
             [one] => one.clone(),
             _ => {
-                let names: Vec<&str> = level
-                    .iter()
-                    .filter_map(|d| d.annotations.get(REF_NAME))
-                    .map(String::as_str)
-                    .collect();
+                let names = level.iter().filter_map(|d| d.annotations.get(REF_NAME));
+                let names: Vec<String> = names.take(20).map(|n| quoted(n)).collect();
                 let why = format!(
                     "the layout has several images ({}): write PATH:NAME",
                     names.join(", ")

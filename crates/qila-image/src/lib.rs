@@ -9,17 +9,13 @@ mod blob;
 mod error;
 mod layer;
 mod layout;
+mod limits;
+mod own;
 mod place;
 mod store;
 mod tar;
 
 pub use error::ImageError;
-pub use store::{Image, unpack};
+pub use limits::{Limits, MAX_LAYERS};
+pub use store::{Image, unpack, unpack_within};
 pub use tar::fuzz as fuzz_tar;
-
-/// Most bytes that one image may unpack to.
-pub const MAX_BYTES: u64 = 32 << 30;
-/// Most entries of all layers together.
-pub const MAX_ENTRIES: u64 = 2_000_000;
-/// Most layers.
-pub const MAX_LAYERS: usize = 256;

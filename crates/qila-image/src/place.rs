@@ -1,7 +1,7 @@
 //! Places in the new root: always beneath it, whatever links the layers made.
 use qila_workspace::remove_tree;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat2, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, statat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -19,20 +19,40 @@ fn open(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     openat2(root, OsStr::from_bytes(path), flags, Mode::empty(), how)
 }
 
-/// The directory that these parts name; what is missing of it is made.
-pub(crate) fn directory(root: BorrowedFd<'_>, parts: &[&[u8]]) -> Result<OwnedFd, Errno> {
-    let Some((last, above)) = parts.split_last() else {
-        return open(root, b".");
+/// The directory that these parts name; what is missing of it is made, and told to `made`.
+pub(crate) fn directory(
+    root: BorrowedFd<'_>,
+    parts: &[&[u8]],
+    made: &mut impl FnMut(&OwnedFd) -> Result<(), Errno>,
+) -> Result<OwnedFd, Errno> {
+    let to = |n: usize| match parts.get(..n).unwrap_or(parts) {
+        [] => open(root, b"."),
+        some => open(root, &some.join(&b'/')),
     };
-    match open(root, &parts.join(&b'/')) {
+    match to(parts.len()) {
         Err(Errno::NOENT) => {}
         other => return other,
     }
-    let parent = directory(root, above)?;
-    match mkdirat(&parent, OsStr::from_bytes(last), Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(Errno::EXIST) => open(root, &parts.join(&b'/')),
-        Err(e) => Err(e),
+    // The longest part of the way that is there; the whole is not.
+    let (mut there, mut missing) = (0, parts.len());
+    while missing - there > 1 {
+        let half = usize::midpoint(there, missing);
+        match to(half) {
+            Ok(_) => there = half,
+            Err(Errno::NOENT) => missing = half,
+            Err(e) => return Err(e),
+        }
     }
+    let mut dir = to(there)?;
+    for part in parts.get(there..).unwrap_or(&[]) {
+        let name = OsStr::from_bytes(part);
+        // A link that leads nowhere is in the way here, and stays.
+        mkdirat(&dir, name, Mode::from_raw_mode(0o755))?;
+        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        dir = openat(&dir, name, flags, Mode::empty())?;
+        made(&dir)?;
+    }
+    Ok(dir)
 }
 
 /// What is at a name; links are not followed.
@@ -51,7 +71,7 @@ pub(crate) fn clear(dir: impl AsFd, name: &[u8]) -> Result<(), Errno> {
         Some(kind) if kind.is_dir() => {
             // Listing needs more than a place to resolve beneath.
             let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-            let listed = rustix::fs::openat(&dir, ".", flags, Mode::empty())?;
+            let listed = openat(&dir, ".", flags, Mode::empty())?;
             remove_tree(&listed, OsStr::from_bytes(name)).map_err(|_| Errno::IO)?;
             Ok(())
         }

@@ -2,7 +2,8 @@
 use crate::blob::Blob;
 use crate::error::ImageError;
 use crate::layer::{Used, apply};
-use crate::layout::manifest;
+use crate::layout::{manifest, path};
+use crate::limits::Limits;
 use qila_workspace::remove_tree;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, fsync, mkdirat, open, openat, renameat, syncfs};
@@ -21,6 +22,8 @@ pub struct Image {
     pub root: PathBuf,
     /// Digest of its manifest.
     pub digest: String,
+    /// The `PATH` that it wants its programs to be looked for in.
+    pub path: Option<String>,
     /// Whether it was unpacked just now.
     pub fresh: bool,
     /// Devices, fifos and sockets that were left out, if it was.
@@ -29,6 +32,16 @@ pub struct Image {
 
 /// Unpacks the image of a layout, of this name where it has several, into the store; or finds it there.
 pub fn unpack(layout: &Path, name: Option<&str>, store: &Path) -> Result<Image, ImageError> {
+    unpack_within(layout, name, store, &Limits::default())
+}
+
+/// The same, with limits of one's own.
+pub fn unpack_within(
+    layout: &Path,
+    name: Option<&str>,
+    store: &Path,
+    limits: &Limits,
+) -> Result<Image, ImageError> {
     let at = |path: &Path| format!("opening {}", path.display());
     let dir = open(layout, DIRECTORY | OFlags::PATH, Mode::empty()).map_err(ImageError::errno(at(layout)))?;
     let (descriptor, manifest) = manifest(&dir, name)?;
@@ -37,6 +50,7 @@ pub fn unpack(layout: &Path, name: Option<&str>, store: &Path) -> Result<Image, 
     let mut image = Image {
         root: store.join(&place).join(ROOT),
         digest: descriptor.digest.clone(),
+        path: path(&dir, &manifest)?,
         fresh: false,
         skipped: 0,
     };
@@ -46,15 +60,20 @@ pub fn unpack(layout: &Path, name: Option<&str>, store: &Path) -> Result<Image, 
     }
     let flags = DIRECTORY | OFlags::NOFOLLOW;
     let store_dir = open(store, flags, Mode::empty()).map_err(ImageError::errno(at(store)))?;
+    let there = || openat(&store_dir, place.as_str(), flags, Mode::empty()).is_ok();
+    // Complete or not there: only who unpacks waits for who unpacks.
+    if there() {
+        return Ok(image);
+    }
     let _lock = lock(&store_dir).map_err(ImageError::errno("locking the images"))?;
-    if openat(&store_dir, place.as_str(), flags, Mode::empty()).is_ok() {
+    if there() {
         return Ok(image);
     }
     // What an unpacking that was cut off has left.
     remove_tree(&store_dir, OsStr::new(UNFINISHED))
         .map_err(|e| ImageError::format(UNFINISHED, format!("it cannot be removed: {e}")))?;
     let prepared = prepare(&store_dir).map_err(ImageError::errno("making the image's directory"))?;
-    let mut used = Used::default();
+    let mut used = Used::new(limits);
     let layers = manifest.layers.iter().enumerate();
     let unpacked = layers.map(|(i, layer)| {
         let blob = Blob::open(&dir, layer)?;

@@ -50,10 +50,12 @@ const ALWAYS: [&str; 6] = ["PATH", "USER", "LOGNAME", "SHELL", "TERM", "LANG"];
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Puts the environment together. Later entries win: passed on, Qila's own, the policy's, then `extra`.
+/// Puts the environment together. Later entries win: passed on, Qila's own, the policy's, then `extra`. An image knows
+/// better than the caller where its programs are, unless the policy passes the caller's `PATH` on by name.
 pub(crate) fn assemble(
     policy: &Environment,
     caller: &Caller,
+    image_path: Option<&str>,
     home: &str,
     extra: &[(String, String)],
     own: &[(&str, String)],
@@ -67,9 +69,10 @@ pub(crate) fn assemble(
             printable,
         });
     };
-    put(b"PATH", DEFAULT_PATH.as_bytes(), true);
+    put(b"PATH", image_path.unwrap_or(DEFAULT_PATH).as_bytes(), true);
     for (name, value) in &caller.env {
-        if passes(policy, name) {
+        let image_knows = image_path.is_some() && name == b"PATH" && !named(policy, name);
+        if passes(policy, name) && !image_knows {
             put(name, value, false);
         }
     }
@@ -89,9 +92,13 @@ pub(crate) fn assemble(
 }
 
 fn passes(policy: &Environment, name: &[u8]) -> bool {
-    let named = |pattern: &str| match pattern.strip_suffix('*') {
+    ALWAYS.iter().any(|n| name == n.as_bytes()) || named(policy, name)
+}
+
+fn named(policy: &Environment, name: &[u8]) -> bool {
+    let names = |pattern: &str| match pattern.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix.as_bytes()),
         None => name == pattern.as_bytes(),
     };
-    ALWAYS.iter().any(|n| name == n.as_bytes()) || policy.pass.iter().any(|p| named(p))
+    policy.pass.iter().any(|p| names(p))
 }

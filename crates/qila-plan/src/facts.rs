@@ -23,8 +23,8 @@ pub struct HostFacts {
     pub paths: BTreeMap<String, PathFact>,
     /// Block devices behind the workspace and the state directory, as `major:minor`.
     pub devices: Vec<String>,
-    /// Where the image of `filesystem.base` was unpacked, if it is one.
-    pub unpacked: Option<String>,
+    /// The image of `filesystem.base`, if it is one.
+    pub unpacked: Option<Unpacked>,
     /// Unix sockets in directories that the agent may write itself.
     pub sockets: Vec<String>,
     /// Where the base has its `/etc/resolv.conf` and `/etc/hosts`, links resolved, as seen inside.
@@ -35,6 +35,15 @@ pub struct HostFacts {
     pub uid: u32,
     /// Effective group id.
     pub gid: u32,
+}
+
+/// An image that is the base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unpacked {
+    /// Directory that holds its root file system.
+    pub root: String,
+    /// Where it wants its programs to be looked for.
+    pub path: Option<String>,
 }
 
 /// Whether something can be had.

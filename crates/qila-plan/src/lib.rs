@@ -18,7 +18,9 @@ mod view;
 pub use capabilities::Capabilities;
 pub use cgroup::CgroupPlan;
 pub use environment::{Caller, EnvVar};
-pub use facts::{Availability, CgroupFacts, HostFacts, PathFact, PathKind, RootEntry, wanted_paths};
+pub use facts::{
+    Availability, CgroupFacts, HostFacts, PathFact, PathKind, RootEntry, Unpacked, wanted_paths,
+};
 pub use network::NetworkPlan;
 pub use plan::{Enforcement, Namespace, Plan, Timers};
 pub use planner::{Chosen, Request, choose, plan};

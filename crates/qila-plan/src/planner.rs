@@ -125,6 +125,7 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
     let environment = assemble(
         &policy.environment,
         caller,
+        request.facts.unpacked.as_ref().and_then(|i| i.path.as_deref()),
         &view.home,
         request.placeholders,
         &own(caps.tier, &network),

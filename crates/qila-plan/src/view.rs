@@ -168,7 +168,7 @@ pub(crate) fn build(
     match &fs.base {
         Base::Host => base_tree("", facts, &mut entries),
         Base::OciLayout(path) => match &facts.unpacked {
-            Some(root) => base_tree(root, facts, &mut entries),
+            Some(image) => base_tree(&image.root, facts, &mut entries),
             None => {
                 let reason = format!("the image layout `{}` was not unpacked", path.0);
                 return Err(refuse("filesystem.base", reason, ""));

@@ -1,7 +1,7 @@
 //! From a policy to a plan for this host and caller.
 use crate::facts;
 use crate::fail::Fail;
-use qila_plan::{Caller, Plan, Refusal, Request, choose, wanted_paths};
+use qila_plan::{Caller, Plan, Refusal, Request, Unpacked, choose, wanted_paths};
 use qila_policy::Permit;
 use qila_policy::model::{Base, WorkspaceMode};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -43,6 +43,7 @@ pub(crate) fn make(permit: &Permit, wish: Wish<'_>) -> Result<Plan, Fail> {
         None => "/tmp".to_owned(),
     };
     let paths = wanted_paths(permit, home.as_deref(), workspace.as_deref());
+    let mut unpacked = None;
     let base = match &permit.policy().filesystem.base {
         Base::Host => PathBuf::from("/"),
         Base::Directory(path) => path
@@ -52,10 +53,15 @@ pub(crate) fn make(permit: &Permit, wish: Wish<'_>) -> Result<Plan, Fail> {
         Base::OciLayout(path) => {
             let layout = path.resolve(home.as_deref(), workspace.as_deref());
             let layout = layout.unwrap_or_default();
-            match wish.unpack {
+            let (root, path) = match wish.unpack {
                 true => image(&layout, &wish.home_dir)?,
-                false => PathBuf::from(layout),
-            }
+                false => (PathBuf::from(layout), None),
+            };
+            unpacked = Some(Unpacked {
+                root: text(&root)?,
+                path,
+            });
+            root
         }
     };
     let mut storage: Vec<&Path> = vec![&wish.home_dir];
@@ -75,10 +81,7 @@ pub(crate) fn make(permit: &Permit, wish: Wish<'_>) -> Result<Plan, Fail> {
     let facts = facts::collect(&facts::Look {
         base: &base,
         paths: &paths,
-        unpacked: matches!(fs.base, Base::OciLayout(_))
-            .then(|| text(&base))
-            .transpose()?
-            .as_deref(),
+        unpacked: unpacked.as_ref(),
         writable: &writable,
         storage: &storage,
     })?;
@@ -106,14 +109,15 @@ pub(crate) fn make(permit: &Permit, wish: Wish<'_>) -> Result<Plan, Fail> {
         .map_err(|r| refused(&r))
 }
 
-/// Unpacks the image of a layout, which may be followed by a colon and the image's name, or finds it unpacked.
-fn image(named: &str, home: &Path) -> Result<PathBuf, Fail> {
+/// Unpacks the image of a layout, which may be followed by a colon and the image's name, or finds it unpacked: its root, and
+/// its own `PATH`.
+fn image(named: &str, home: &Path) -> Result<(PathBuf, Option<String>), Fail> {
     let (layout, name) = match named.rsplit_once(':') {
         Some((layout, name)) if !Path::new(named).exists() => (layout, Some(name)),
         _ => (named, None),
     };
     qila_image::unpack(Path::new(layout), name, &home.join("images"))
-        .map(|image| image.root)
+        .map(|image| (image.root, image.path))
         .map_err(|e| {
             Fail::new(format!("refused: filesystem.base: {}", crate::fail::chain(&e)))
                 .hint("give the path of an OCI image layout, such as `skopeo copy docker://NAME oci:PATH` makes")

@@ -50,28 +50,60 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     out.finish().unwrap()
 }
 
-fn put(dir: &Path, bytes: &[u8]) -> String {
+/// Writes a blob; its descriptor, not closed.
+pub fn put(dir: &Path, bytes: &[u8]) -> String {
     let hex: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
     std::fs::write(dir.join("blobs/sha256").join(&hex), bytes).unwrap();
     format!("{{\"digest\":\"sha256:{hex}\",\"size\":{}", bytes.len())
 }
 
+/// What images for this machine call it.
+pub fn machine() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
 /// Writes a layout with one image of these layers: media type and bytes.
 pub fn layout(dir: &Path, layers: &[(&str, Vec<u8>)]) -> PathBuf {
+    let config = format!("{{\"os\":\"linux\",\"architecture\":\"{}\"}}", machine());
+    layout_of(dir, &config, layers)
+}
+
+/// The same, of an image with this configuration.
+pub fn layout_of(dir: &Path, config: &str, layers: &[(&str, Vec<u8>)]) -> PathBuf {
     let at = dir.join("layout");
     std::fs::create_dir_all(at.join("blobs/sha256")).unwrap();
+    let manifest = format!("{},{MANIFEST}", image(&at, config, layers));
+    index(&at, &[format!("{manifest},{ONE}}}")]);
+    at
+}
+
+/// The media type of a manifest, as a field.
+pub const MANIFEST: &str = "\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\"";
+/// The name `one`, as a field.
+pub const ONE: &str = "\"annotations\":{\"org.opencontainers.image.ref.name\":\"one\"}";
+
+/// Writes the index of a layout.
+pub fn index(at: &Path, manifests: &[String]) {
+    let index = format!("{{\"manifests\":[{}]}}", manifests.join(","));
+    std::fs::write(at.join("index.json"), index).unwrap();
+    std::fs::write(at.join("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}").unwrap();
+}
+
+/// Writes the blobs of an image; its descriptor, not closed.
+pub fn image(at: &Path, config: &str, layers: &[(&str, Vec<u8>)]) -> String {
     let kind = "application/vnd.oci.image.layer.v1.";
     let layers: Vec<String> = layers
         .iter()
-        .map(|(media, bytes)| format!("{},\"mediaType\":\"{kind}{media}\"}}", put(&at, bytes)))
+        .map(|(media, bytes)| format!("{},\"mediaType\":\"{kind}{media}\"}}", put(at, bytes)))
         .collect();
-    let manifest = format!("{{\"schemaVersion\":2,\"layers\":[{}]}}", layers.join(","));
-    let manifest = put(&at, manifest.as_bytes());
-    let index = format!(
-        "{{\"manifests\":[{manifest},\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\
-         \"annotations\":{{\"org.opencontainers.image.ref.name\":\"one\"}}}}]}}"
+    let config = put(at, config.as_bytes());
+    let manifest = format!(
+        "{{\"schemaVersion\":2,\"config\":{config}}},\"layers\":[{}]}}",
+        layers.join(",")
     );
-    std::fs::write(at.join("index.json"), index).unwrap();
-    std::fs::write(at.join("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}").unwrap();
-    at
+    put(at, manifest.as_bytes())
 }

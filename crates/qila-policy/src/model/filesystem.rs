@@ -25,7 +25,7 @@ pub enum Base {
     Host,
     /// A directory that holds a root file system.
     Directory(PolicyPath),
-    /// An OCI image layout directory with one manifest.
+    /// An OCI image layout directory, a colon and the image's name behind it where it holds several.
     OciLayout(PolicyPath),
 }
 

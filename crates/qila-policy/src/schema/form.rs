@@ -211,7 +211,9 @@ enum HostWord {
 struct BasePath {
     /// A directory that holds a root file system.
     directory: Option<Path>,
-    /// An OCI image layout directory with one manifest.
+    /// An OCI image layout directory, `PATH:NAME` where it holds several images. Verified by digest, unpacked once, shown read
+    /// only, like a directory: its system directories (`/usr`, `/etc`, `/opt` and the like), not its `/home`, `/root`, `/var` or `/app`.
+    /// Its `PATH` is used unless `environment` names that; its user, command, working directory and other variables are not.
     oci_layout: Option<Path>,
 }
 
