@@ -65,6 +65,7 @@ pub(crate) fn confine() -> Result<(), Errno> {
         deny_memory_files: true,
         deny_setaffinity: true,
         allow_inet: true,
+        allow_unix: false,
     };
     let spec = qila_seccomp::Spec::from_policy(&list, flags).map_err(|_| Errno::INVAL)?;
     let arch = qila_seccomp::Arch::native().ok_or(Errno::NOSYS)?;

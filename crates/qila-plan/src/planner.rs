@@ -116,8 +116,9 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
         ledger.refuse("network.loopback", reason, "use Linux 6.7 or later".into());
     }
     let landlock = landlock::rules(facts.landlock_abi, &view, &network, &policy.network);
+    let unix = unix_sockets(policy, &view, &mut ledger);
     let (filter, syscalls) =
-        filter(policy, caps, &limits).map_err(|e| fixed("syscalls", e, String::new()))?;
+        filter(policy, caps, &limits, unix).map_err(|e| fixed("syscalls", e, String::new()))?;
     describe(policy, caps, &network, facts, &mut ledger);
     if let Some(refusal) = ledger.refusal {
         return Err(refusal);
@@ -222,16 +223,38 @@ fn plan_with(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal
     plan(caps, request)
 }
 
+/// Whether unix sockets may be made. No wall but this one tells a socket of the host from one made inside, in a directory that
+/// both write; what listened there at the launch is covered in the view.
+fn unix_sockets(policy: &Policy, view: &view::View, ledger: &mut Ledger<'_>) -> bool {
+    let shared = view.writes_host_directory();
+    let allowed = policy.network.unix_sockets.unwrap_or(!shared);
+    let (by, weaker) = match (allowed, shared) {
+        (true, true) => (
+            "those that the host has at the launch are covered; one that it makes later can be reached",
+            true,
+        ),
+        (true, false) => (
+            "no directory of the host is written itself; Landlock's scope for abstract names",
+            false,
+        ),
+        (false, _) => ("seccomp: none is made but connected pairs", false),
+    };
+    ledger.enforced("network.unix_sockets", by, weaker);
+    allowed
+}
+
 fn filter(
     policy: &Policy,
     caps: &Capabilities,
     limits: &limits::Limits,
+    allow_unix: bool,
 ) -> Result<(Vec<u8>, String), String> {
     let flags = qila_seccomp::Flags {
         deny_sysv_ipc: !caps.makes(Namespace::Ipc),
         deny_memory_files: limits.accounting.is_some(),
         deny_setaffinity: limits.by_affinity,
         allow_inet: true,
+        allow_unix,
     };
     let spec = qila_seccomp::Spec::from_policy(&policy.syscalls, flags).map_err(|e| e.to_string())?;
     let arch = qila_seccomp::Arch::native().ok_or("no system call table for this processor")?;

@@ -106,6 +106,23 @@ pub enum Injected {
     Hosts,
 }
 
+impl View {
+    /// Whether a directory of the host is written without a layer between.
+    pub fn writes_host_directory(&self) -> bool {
+        let shared = |e: &ViewEntry| {
+            matches!(
+                e,
+                ViewEntry::Host {
+                    writable: true,
+                    kind: PathKind::Directory,
+                    ..
+                }
+            )
+        };
+        self.entries.iter().any(shared)
+    }
+}
+
 impl ViewEntry {
     /// Where the entry is, inside.
     pub fn target(&self) -> &str {

@@ -1,5 +1,5 @@
 //! The clauses of a policy by name: what a refusal, an explanation and `--allow-unenforced` speak of.
-use crate::model::{MemoryLimit, Policy, SyscallBase};
+use crate::model::{MemoryLimit, Policy, SyscallBase, WorkspaceMode};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -45,6 +45,7 @@ clauses! {
     Allow "network.allow" "hosts that may be reached",
     Rates "network.rates" "network rates",
     Loopback "network.loopback" "the sandbox's own loopback",
+    UnixSockets "network.unix_sockets" "unix sockets",
     Credentials "credentials" "credentials that the gateway places",
     Syscalls "syscalls" "system calls",
     Environment "environment" "environment variables",
@@ -121,6 +122,7 @@ impl Policy {
             ClauseId::Hide => !f.hide.is_empty(),
             ClauseId::Rates => n.rates != Default::default() || n.allow.iter().any(|a| a.rate.is_some()),
             ClauseId::Loopback => !n.loopback,
+            ClauseId::UnixSockets => n.unix_sockets.is_some() || self.writes_host_directories(),
             ClauseId::Credentials => !self.credentials.is_empty(),
         }
     }
@@ -132,6 +134,11 @@ impl Policy {
             ClauseId::Disk => self.resources.disk.is_some_and(|d| d.hard),
             _ => false,
         }
+    }
+
+    /// Whether the agent may write paths of the host itself.
+    pub fn writes_host_directories(&self) -> bool {
+        !self.filesystem.write.is_empty() || self.filesystem.workspace == WorkspaceMode::Direct
     }
 
     /// Whether anything may leave: without it a sandbox needs no gateway.

@@ -145,12 +145,25 @@ fn leaf(action: Action, out: &mut Vec<Insn>) {
             op(RETURN, ALLOW),
             errno(EPERM),
         ]),
-        Action::Check(Check::Socket { inet }) => socket(inet, out),
+        Action::Check(Check::PairedStream) => out.extend([
+            op(LOAD, argument(0)),
+            branch(JEQ, 1, 0, 4),
+            op(LOAD, argument(1)),
+            op(AND, 0xf),
+            branch(JEQ, 1, 2, 0),
+            branch(JEQ, 5, 1, 0),
+            errno(EPERM),
+            op(RETURN, ALLOW),
+        ]),
+        Action::Check(Check::Socket { inet, unix }) => socket(inet, unix, out),
     }
 }
 
-fn socket(inet: bool, out: &mut Vec<Insn>) {
-    out.extend([op(LOAD, argument(0)), branch(JEQ, 1, 0, 1), op(RETURN, ALLOW)]);
+fn socket(inet: bool, unix: bool, out: &mut Vec<Insn>) {
+    out.push(op(LOAD, argument(0)));
+    if unix {
+        out.extend([branch(JEQ, 1, 0, 1), op(RETURN, ALLOW)]);
+    }
     if inet {
         out.extend([branch(JEQ, 2, 1, 0), branch(JEQ, 10, 0, 6)]);
         out.extend([op(LOAD, argument(1)), op(AND, 0xf)]);

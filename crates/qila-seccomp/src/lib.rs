@@ -40,6 +40,8 @@ pub struct Flags {
     pub deny_setaffinity: bool,
     /// Internet sockets may be made; the network lock decides what they reach.
     pub allow_inet: bool,
+    /// Unix sockets that can be given an address may be made; without this only connected pairs may.
+    pub allow_unix: bool,
 }
 
 /// What happens on one system call.
@@ -86,10 +88,14 @@ pub enum Check {
         /// Number of the argument that holds the mode.
         mode: u8,
     },
+    /// `socketpair` where no unix socket may reach a name: the two ends of a stream stay each other's, those of datagrams do not.
+    PairedStream,
     /// `socket`: family, type and protocol.
     Socket {
         /// Whether internet families are allowed.
         inet: bool,
+        /// Whether unix sockets are allowed.
+        unix: bool,
     },
 }
 
@@ -136,8 +142,12 @@ impl Spec {
             table::SOCKET,
             Action::Check(Check::Socket {
                 inet: flags.allow_inet,
+                unix: flags.allow_unix,
             }),
         );
+        if !flags.allow_unix {
+            actions.insert(table::SOCKETPAIR, Action::Check(Check::PairedStream));
+        }
         for (number, _, _) in table::NEVER {
             actions.insert(*number, Action::Errno(EPERM));
         }
@@ -220,8 +230,9 @@ impl Check {
             Check::OneOf { arg, mask, values } => values.contains(&(at(*arg) & mask)),
             Check::NoneOf { arg, values } => !values.contains(&at(*arg)),
             Check::Creation { flags, mode } => at(*flags) & CREATING == 0 || at(*mode) & SET_ID == 0,
-            Check::Socket { inet } => match at(0) {
-                1 => true,
+            Check::PairedStream => at(0) == 1 && matches!(at(1) & 0xf, 1 | 5),
+            Check::Socket { inet, unix } => match at(0) {
+                1 => *unix,
                 2 | 10 => *inet && matches!(at(1) & 0xf, 1 | 2),
                 16 => at(2) == 0,
                 _ => false,
@@ -239,6 +250,7 @@ mod tests {
         deny_memory_files: false,
         deny_setaffinity: false,
         allow_inet: true,
+        allow_unix: true,
     };
 
     fn spec(allow: &[&str], deny: &[&str], flags: Flags) -> Result<Spec, Error> {
@@ -357,6 +369,7 @@ mod tests {
             deny_memory_files: true,
             deny_setaffinity: true,
             allow_inet: false,
+            allow_unix: false,
         };
         let s = spec(&[], &["getcwd"], flags).unwrap();
         for name in ["memfd_create", "shmget", "mq_open", "sched_setaffinity", "getcwd"] {
@@ -364,6 +377,12 @@ mod tests {
         }
         assert_eq!(s.decide(table::SOCKET, [2, 1, 0, 0, 0, 0]), Action::Errno(EPERM));
         assert!(spec(&["shmget"], &[], flags).is_err());
+        assert_eq!(s.decide(table::SOCKET, [1, 1, 0, 0, 0, 0]), Action::Errno(EPERM));
+        // An end of a datagram pair can be sent from to any name; an end of a stream cannot be connected again.
+        for (kind, want) in [(1, Action::Allow), (5, Action::Allow), (2, Action::Errno(EPERM))] {
+            let pair = s.decide(table::SOCKETPAIR, [1, kind | 0x80000, 0, 0, 0, 0]);
+            assert_eq!(pair, want, "{kind}");
+        }
     }
 
     #[test]
@@ -372,6 +391,15 @@ mod tests {
         for spec in [
             spec(&[], &[], PLAIN).unwrap(),
             spec(&[], &["read"], PLAIN).unwrap(),
+            spec(
+                &[],
+                &[],
+                Flags {
+                    allow_unix: false,
+                    ..PLAIN
+                },
+            )
+            .unwrap(),
         ] {
             let program = compile(&spec, arch).unwrap();
             assert!(program.len() < 1500, "{}", program.len());
@@ -380,6 +408,7 @@ mod tests {
                 1,
                 2,
                 3,
+                5,
                 10,
                 16,
                 17,

@@ -663,6 +663,7 @@ pub(crate) const AFFINITY: &[u32] = &[libc::SYS_sched_setaffinity as u32];
 
 /// `socket`.
 pub(crate) const SOCKET: u32 = libc::SYS_socket as u32;
+pub(crate) const SOCKETPAIR: u32 = libc::SYS_socketpair as u32;
 
 /// `clone3`.
 pub(crate) const CLONE3: u32 = libc::SYS_clone3 as u32;

@@ -8,6 +8,7 @@ pub struct Policy {
     write: Vec<String>,
     hide: Vec<String>,
     resources: Vec<String>,
+    network: Vec<String>,
     allow: Vec<String>,
     credentials: Vec<String>,
 }
@@ -52,6 +53,12 @@ impl Policy {
         self
     }
 
+    /// A line of the `network` clause.
+    pub fn network(mut self, line: &str) -> Policy {
+        self.network.push(line.to_owned());
+        self
+    }
+
     /// A rule for one host and port, with further keys in flow form (`, methods: [GET]`).
     pub fn allow(mut self, host: &str, port: u16, more: &str) -> Policy {
         self.allow
@@ -86,6 +93,7 @@ impl Policy {
         }
         clause("filesystem", filesystem);
         let mut network = vec!["loopback: true".to_owned()];
+        network.extend(self.network.iter().cloned());
         if !self.allow.is_empty() {
             network.push("allow:".to_owned());
             network.extend(self.allow.iter().map(|rule| format!("  - {rule}")));

@@ -141,6 +141,30 @@ fn network(policy: &Policy, out: &mut Vec<Clause>) {
             "cannot use a network connection even between its own programs",
         ),
     }
+    let direct = policy.writes_host_directories();
+    match net.unix_sockets {
+        Some(true) if direct => can(
+            out,
+            C::UnixSockets,
+            "can connect to a unix socket that a program of the host makes, while the agent runs, in a directory that the agent writes itself",
+        ),
+        Some(true) => can(
+            out,
+            C::UnixSockets,
+            "can let its own programs talk to each other over unix sockets",
+        ),
+        Some(false) => cannot(
+            out,
+            C::UnixSockets,
+            "cannot make unix sockets, connected pairs apart",
+        ),
+        None if direct => cannot(
+            out,
+            C::UnixSockets,
+            "cannot make unix sockets, connected pairs apart: in a directory of the host that it writes itself, a program of the host may come to listen",
+        ),
+        None => {}
+    }
     if net.loopback {
         cannot(
             out,

@@ -14,6 +14,9 @@ pub struct Network {
     pub rates: NetworkRates,
     /// Whether programs inside may talk to each other over the sandbox's own loopback.
     pub loopback: bool,
+    /// Whether programs inside may make unix sockets; undecided, they may unless they write a directory of the host itself,
+    /// where a program of the host may come to listen at any time.
+    pub unix_sockets: Option<bool>,
 }
 
 /// Rates over the whole sandbox.

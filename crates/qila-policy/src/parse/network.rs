@@ -20,11 +20,15 @@ pub(crate) fn network(
         allow: Vec::new(),
         rates: NetworkRates::default(),
         loopback: true,
+        unix_sockets: None,
     };
     let Some(node) = node else { return out };
     let f = r.fields(node, path, keys::NETWORK);
     if let Some(node) = f.get("loopback") {
         out.loopback = r.flag(node, &path.key("loopback")).unwrap_or(false);
+    }
+    if let Some(node) = f.get("unix_sockets") {
+        out.unix_sockets = Some(r.flag(node, &path.key("unix_sockets")).unwrap_or(false));
     }
     if let Some(node) = f.get("rates") {
         out.rates = rates(r, node, &path.key("rates"));

@@ -39,6 +39,7 @@ pub(super) fn policy() -> Policy {
             allow: Vec::new(),
             rates: NetworkRates::default(),
             loopback: true,
+            unix_sockets: None,
         },
         credentials: Vec::new(),
         syscalls: Syscalls {

@@ -232,6 +232,9 @@ enum Workspace {
 struct Network {
     /// Whether programs inside may talk to each other over the sandbox's own loopback. Default: true.
     loopback: Option<bool>,
+    /// Whether programs inside may make unix sockets; connected pairs they always may. Default: unless the policy lets them
+    /// write a directory of the host itself (`workspace: direct`, `write`), where a program of the host may come to listen.
+    unix_sockets: Option<bool>,
     /// What is allowed. A host alone means port 443.
     allow: Option<Vec<RuleForm>>,
     /// Rates over the whole sandbox.

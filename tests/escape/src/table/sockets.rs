@@ -4,7 +4,7 @@ use crate::hosts::UnixHost;
 use crate::policy::Policy;
 use crate::stage::Stage;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -57,7 +57,11 @@ fn in_writable(s: &Stage) -> io::Result<(PathBuf, Policy)> {
 }
 
 /// The listener comes when the agent is already at work.
-fn later(s: &mut Stage, place: fn(&Stage) -> io::Result<(PathBuf, Policy)>) -> io::Result<Scene> {
+fn later(
+    s: &mut Stage,
+    place: fn(&Stage) -> io::Result<(PathBuf, Policy)>,
+    make: fn(&Path) -> io::Result<UnixHost>,
+) -> io::Result<Scene> {
     let (path, policy) = place(s)?;
     let (ready, token, prog) = (path.with_extension("ready"), s.token()?, s.program("sockets")?);
     let text = |p: &std::path::Path| p.to_string_lossy().into_owned();
@@ -77,13 +81,14 @@ fn later(s: &mut Stage, place: fn(&Stage) -> io::Result<(PathBuf, Policy)>) -> i
     std::thread::spawn(move || {
         for _ in 0..1500 {
             if ready.exists() {
-                *held.lock().unwrap_or_else(PoisonError::into_inner) = UnixHost::at_path(&path).ok();
+                *held.lock().unwrap_or_else(PoisonError::into_inner) = make(&path).ok();
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
     });
-    Ok(s.or_outside(&policy, argv.to_vec())
+    let allowed = policy.clone().network("unix_sockets: true");
+    Ok(s.or_allowed(policy, allowed, argv.to_vec())
         .without_claims()
         .judge(move |_| {
             let held = listener.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,10 +183,13 @@ pub(super) const ATTACKS: &[Attack] = &[
         pathname(s, in_writable, false)
     }),
     attack("unix-direct-later", ABSTRACT, P3, &[], |s| {
-        later(s, in_direct_workspace)
+        later(s, in_direct_workspace, UnixHost::at_path)
+    }),
+    attack("unix-direct-later-datagram", ABSTRACT, P3, &[], |s| {
+        later(s, in_direct_workspace, UnixHost::datagram)
     }),
     attack("unix-writable-later", ABSTRACT, P3, &[], |s| {
-        later(s, in_writable)
+        later(s, in_writable, UnixHost::at_path)
     }),
     attack("scm-rights-listener", "SCM_RIGHTS", P1, &[], given_fd),
     attack("scm-rights-stdin", "SCM_RIGHTS", P1, &[], fd_in_stdin),
