@@ -70,6 +70,8 @@ impl fmt::Display for Destination {
 enum Speaks {
     Tls,
     Http,
+    /// HTTP/2 without TLS, as who knows beforehand that the server speaks it.
+    Http2,
     Other,
     Nothing,
 }
@@ -154,6 +156,10 @@ pub(crate) async fn route(
             let session = Session::fixed(to, port, false);
             http::serve(gate, Prefixed::new(first, stream), session).await;
         }
+        (Speaks::Http2, _) => {
+            let session = Session::fixed(to, port, false);
+            http::serve_http2(gate, Prefixed::new(first, stream), session).await;
+        }
         (Speaks::Tls, true) => return terminate(gate, Prefixed::new(first, stream), to, port).await,
         (Speaks::Nothing | Speaks::Other, true) => {
             let reason =
@@ -229,6 +235,9 @@ fn spoken(first: &[u8]) -> Option<Speaks> {
             .any(|b| !(b.is_ascii_graphic() || matches!(b, b' ' | b'\t' | b'\r')));
         return (binary || text.len() > MAX_LINE).then_some(Speaks::Other);
     };
+    if start == 0 && line == b"PRI * HTTP/2.0\r" {
+        return Some(Speaks::Http2);
+    }
     let line = String::from_utf8_lossy(line).to_ascii_uppercase();
     let request = line
         .split_ascii_whitespace()
@@ -275,10 +284,16 @@ async fn terminate(gate: Rc<Gate>, stream: Prefixed, to: Destination, port: u16)
         }
     };
     match timeout(FIRST_WORDS, start.into_stream(config)).await? {
-        Ok(stream) => http::serve(gate.clone(), stream, Session::fixed(to.clone(), port, true)).await,
+        Ok(stream) => {
+            let session = Session::fixed(to.clone(), port, true);
+            match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => http::serve_http2(gate.clone(), stream, session).await,
+                _ => http::serve(gate.clone(), stream, session).await,
+            }
+        }
         Err(e) => {
             let reason = format!(
-                "TLS with the agent failed ({e}): it speaks no HTTP/1.1, or trusts only certificates of its own; \
+                "TLS with the agent failed ({e}): it speaks neither HTTP/2 nor HTTP/1.1, or trusts only certificates of its own; \
                  a rule without methods, paths and credential passes TLS through untouched"
             );
             let _ = gate.recorder.noted(denied(access(), reason)).await;
@@ -412,7 +427,7 @@ async fn server_first(
     let spoken = listen(stream, first, true).await?;
     let wrong = match spoken {
         Speaks::Tls => agree(stream, first, to).await?.err(),
-        Speaks::Http => {
+        Speaks::Http | Speaks::Http2 => {
             Some("an HTTP request after a long silence: its host cannot be checked any more".to_owned())
         }
         Speaks::Other | Speaks::Nothing => None,
@@ -434,7 +449,8 @@ mod tests {
             (&b"\x16\x03\x01"[..], Some(Speaks::Tls)),
             (b"GET / HTTP/1.1\r\n", Some(Speaks::Http)),
             (b"\r\n\n get / http/1.0\n", Some(Speaks::Http)),
-            (b"PRI * HTTP/2.0\r\n\r\nSM", Some(Speaks::Http)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM", Some(Speaks::Http2)),
+            (b"\r\nPRI * HTTP/2.0\r\n", Some(Speaks::Http)),
             (b"SSH-2.0-OpenSSH_9.2\r\n", Some(Speaks::Other)),
             (b"EHLO me\r\n", Some(Speaks::Other)),
             (b"GET /", None),

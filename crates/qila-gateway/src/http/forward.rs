@@ -1,0 +1,185 @@
+//! One request: where it goes, whether it may, what of it is sent on, and what comes back.
+use super::body::{InBody, OutBody};
+use super::exchange::{Exchange, Speaks};
+use super::refusal::Refusal;
+use super::{SHOWN, Session, credential, head};
+use crate::gate::Gate;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use qila_authorizer::{Access as Ask, Verdict};
+use qila_types::{Access, Decision};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The answer to a request: the upstream's, or a refusal, which is recorded.
+pub(super) async fn answer(
+    gate: Rc<Gate>,
+    session: Rc<Session>,
+    request: Request<Incoming>,
+) -> Response<OutBody> {
+    let agent = match request.version() {
+        Version::HTTP_2 => Speaks::Http2,
+        _ => Speaks::Http1,
+    };
+    let grpc = agent == Speaks::Http2 && head::is_grpc(request.headers());
+    match forward(&gate, &session, request).await {
+        Ok(response) => response,
+        Err((refusal, access)) => {
+            // A refusal that cannot be recorded ends like any other: nothing has happened.
+            let _ = gate.recorder.noted(refusal.decision(access)).await;
+            match grpc {
+                true => refusal.grpc(),
+                false => refusal.response(agent),
+            }
+        }
+    }
+}
+
+type Refused = (Refusal, Access);
+
+async fn forward(
+    gate: &Rc<Gate>,
+    session: &Rc<Session>,
+    request: Request<Incoming>,
+) -> Result<Response<OutBody>, Refused> {
+    let (mut parts, body) = request.into_parts();
+    let path: String = parts.uri.path().chars().take(SHOWN).collect();
+    let method: String = parts.method.as_str().chars().take(32).collect();
+    let access = |host: &str, port: u16| Access::Http {
+        host: host.chars().take(255).collect(),
+        port,
+        method: method.clone(),
+        path: path.clone(),
+    };
+    let fixed = session.fixed.as_ref().map(|(to, port)| (to, *port));
+    let (to, port) = head::target(&parts, fixed).map_err(|refusal| {
+        let known = fixed.map(|(to, port)| (to.to_string(), port)).unwrap_or_default();
+        (refusal, access(&known.0, known.1))
+    })?;
+    let shown = access(&to.to_string(), port);
+    let refused = |refusal: Refusal| (refusal, shown.clone());
+    if gate.rates.requests.as_ref().is_some_and(|b| !b.try_take()) {
+        let wait = gate
+            .rates
+            .requests
+            .as_ref()
+            .map_or(Duration::ZERO, crate::rate::Bucket::wait_for_one);
+        return Err(refused(Refusal::too_many("network.rates.requests", wait)));
+    }
+    let exchange = Exchange {
+        to: to.clone(),
+        port,
+        tls: session.tls,
+        agent: match parts.version {
+            Version::HTTP_2 => Speaks::Http2,
+            _ => Speaks::Http1,
+        },
+    };
+    let verdict = gate.authorizer.decide(&Ask::Http {
+        host: to.as_host(),
+        port,
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+    });
+    if !verdict.allowed {
+        return Err(refused(Refusal::by_policy(&verdict, &to, port, &parts)));
+    }
+    if !gate.rates.of_rule(verdict.rule) {
+        return Err(refused(Refusal::too_many(
+            "the rule's `rate`",
+            Duration::from_secs(1),
+        )));
+    }
+    // Also where no credential applies: a placeholder that goes astray is a violation of its own.
+    let secret = verdict.credential.and_then(|c| gate.secrets.get(c));
+    let used = credential::place(secret, &mut parts).map_err(|what| refused(Refusal::violation(what)))?;
+    credential::none_left(gate.secrets.finder(), &parts).map_err(|what| refused(Refusal::violation(what)))?;
+    let masks = gate.may_echo(&to);
+    let fresh = !session.lines.lead(&to, port);
+    record(gate, &shown, &verdict, used, fresh)
+        .await
+        .map_err(|()| refused(Refusal::unrecorded()))?;
+
+    let line = session.lines.get(gate, &exchange).await;
+    let line = line.map_err(|e| refused(Refusal::upstream(&e)))?;
+    head::prepare(&mut parts, masks, &exchange, line.speaks());
+    let astray = Rc::new(Cell::new(false));
+    let body = InBody::new(gate.clone(), body, astray.clone(), line.speaks() == Speaks::Http2);
+    let request = Request::from_parts(parts, body);
+    match session.lines.send(gate, &exchange, line, request).await {
+        Ok(response) => back(gate, response, masks, exchange.agent).map_err(refused),
+        Err(_) if astray.get() => Err(refused(Refusal::violation("a placeholder in the request's body"))),
+        Err(e) => Err(refused(Refusal::upstream(&e))),
+    }
+}
+
+/// Records what was allowed before it takes effect: with a credential, or where it makes a connection, on disk.
+async fn record(gate: &Gate, access: &Access, verdict: &Verdict, used: bool, fresh: bool) -> Result<(), ()> {
+    let decision = Decision {
+        credential: gate.decision(access.clone(), verdict).credential.filter(|_| used),
+        ..gate.decision(access.clone(), verdict)
+    };
+    let recorded = if used || fresh {
+        gate.recorder.decided(decision).await
+    } else {
+        gate.recorder.noted(decision).await
+    };
+    recorded.map_err(drop)
+}
+
+/// What the agent gets of a response: no other protocol, no real value of a credential.
+fn back(
+    gate: &Rc<Gate>,
+    response: Response<Incoming>,
+    masks: bool,
+    agent: Speaks,
+) -> Result<Response<OutBody>, Refusal> {
+    let (mut parts, body) = response.into_parts();
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Refusal::upstream(&"it switched to another protocol"));
+    }
+    qila_inspect::request::strip_hop_by_hop(&mut parts.headers);
+    // The upstream's own words for the status, and its spelling of header names, are nowhere searched.
+    parts.extensions.clear();
+    let masker = gate.secrets.masker().filter(|_| masks);
+    if let Some(masker) = masker {
+        let plain = |v: &HeaderValue| v.as_bytes().eq_ignore_ascii_case(b"identity");
+        let mut codings = ["content-encoding", "grpc-encoding"]
+            .into_iter()
+            .flat_map(|name| parts.headers.get_all(name));
+        if codings.any(|v| !plain(v)) {
+            return Err(Refusal::upstream(
+                &"its answer is compressed although it was asked not to be, so that a credential in it could not be masked",
+            ));
+        }
+        if parts
+            .headers
+            .keys()
+            .any(|name| gate.secrets.is_in_name(name.as_str()))
+        {
+            return Err(Refusal::upstream(
+                &"its answer holds a credential in the name of a header",
+            ));
+        }
+        mask(&mut parts.headers, masker);
+    }
+    parts.version = match agent {
+        Speaks::Http1 => Version::HTTP_11,
+        Speaks::Http2 => Version::HTTP_2,
+    };
+    let stream = masker.map(qila_inspect::mask::Masker::stream);
+    Ok(Response::from_parts(
+        parts,
+        OutBody::upstream(gate.clone(), body, stream, agent == Speaks::Http2),
+    ))
+}
+
+pub(super) fn mask(headers: &mut HeaderMap, masker: &qila_inspect::mask::Masker) {
+    for value in headers.values_mut() {
+        let mut text = value.as_bytes().to_vec();
+        if masker.mask(&mut text) > 0 {
+            *value = HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("masked"));
+        }
+    }
+}
