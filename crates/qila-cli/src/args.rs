@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Ps(Ps),
     /// Stop a run.
     Kill(Kill),
+    /// Change what a running agent may reach.
+    Update(Update),
     /// Show what a run changed in the workspace.
     Diff(Diff),
     /// Take a run's changes over into the workspace: all that are asked for, or none.
@@ -139,6 +141,17 @@ pub(crate) struct Kill {
     /// Without giving the agent time to end by itself.
     #[arg(long)]
     pub now: bool,
+}
+
+/// `qila update`.
+#[derive(Debug, Args)]
+pub(crate) struct Update {
+    /// The run: its id, the first characters of it, or `latest`.
+    pub run: String,
+    /// Policy file, or the name of a built-in policy, whose `network.allow` and `network.rates` come into force for what begins
+    /// from now on; what they no longer allow ends. All other clauses must be as they were.
+    #[arg(long, short = 'p', value_name = "FILE|NAME")]
+    pub policy: String,
 }
 
 /// `qila diff`.

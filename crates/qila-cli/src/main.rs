@@ -20,6 +20,7 @@ mod run;
 mod sockets;
 mod spare;
 mod state;
+mod update;
 
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
@@ -36,6 +37,7 @@ fn command() -> u8 {
         Command::Run(args) => run::run(&args),
         Command::Ps(args) => ps::ps(&args),
         Command::Kill(args) => kill::kill(&args),
+        Command::Update(args) => update::update(&args),
         Command::Diff(args) => changes::diff(&args),
         Command::Apply(args) => changes::apply(&args),
         Command::Discard(args) => changes::discard(&args),

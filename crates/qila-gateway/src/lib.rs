@@ -26,7 +26,7 @@ mod secrets;
 mod serve;
 mod tls;
 
-pub use config::{Config, Placeholder, Upstream, UpstreamError};
+pub use config::{Config, Placeholder, Rewrite, Upstream, UpstreamError};
 pub use launcher::{Batch, Gateway, Gone, NotReady};
 pub use link::fuzz;
 pub use secrets::available;

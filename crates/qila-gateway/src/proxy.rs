@@ -58,7 +58,7 @@ pub(crate) async fn serve(gate: Rc<Gate>, mut stream: TcpStream) -> std::io::Res
             .await;
         return answer(&mut stream, "400 Bad Request", "CONNECT wants HOST:PORT").await;
     };
-    let verdict = gate.authorizer.decide(&Ask::Connect {
+    let verdict = gate.rules().authorizer.decide(&Ask::Connect {
         host: to.as_host(),
         port,
     });

@@ -1,20 +1,18 @@
 //! The gateway's process, from the fork to the end of the run.
 use crate::ca::Authority;
-use crate::config::Config;
+use crate::config::{Config, Rewrite};
 use crate::confine;
 use crate::connection;
 use crate::dial::Dialler;
 use crate::dns;
-use crate::gate::{Gate, Rates};
+use crate::gate::{Gate, Parts, Rules};
 use crate::link::{Down, MAX_PACKET, Up, decode, encode};
 use crate::recorder::Recorder;
 use crate::secrets::Secrets;
 use crate::tls::Outward;
-use qila_authorizer::Authorizer;
 use qila_sys::{caps, exec, pass};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
@@ -23,6 +21,9 @@ use tokio::task::LocalSet;
 
 /// Most connections at a time; further ones wait in the kernel.
 const CONNECTIONS: usize = 512;
+
+/// Most bytes of rules that replace others.
+const MAX_REWRITE: u64 = 16 << 20;
 
 /// What stops a gateway from starting.
 struct Failure {
@@ -73,16 +74,15 @@ fn say(link: &OwnedFd, failure: &Failure) {
 }
 
 /// What is needed to make a [`Gate`] once a runtime exists.
-struct Parts {
-    authorizer: Authorizer,
+struct Ready {
+    rules: Rules,
     secrets: Secrets,
     dialler: Dialler,
     outward: Outward,
     authority: Option<Authority>,
-    rates: Rates,
 }
 
-fn start(config: Config, link: &OwnedFd) -> Result<(Parts, [OwnedFd; 3]), Failure> {
+fn start(config: Config, link: &OwnedFd) -> Result<(Ready, [OwnedFd; 3]), Failure> {
     let system = |e: rustix::io::Errno| failure(format!("starting the gateway: {e}"), "qila doctor");
     caps::die_with_parent().map_err(system)?;
     // A session of its own: the terminal's signals are not for it; and no stream of the caller's is held open.
@@ -109,13 +109,12 @@ fn start(config: Config, link: &OwnedFd) -> Result<(Parts, [OwnedFd; 3]), Failur
         .then(Authority::new)
         .transpose()
         .map_err(|e| failure(e, ""))?;
-    let parts = Parts {
-        authorizer: Authorizer::compile(&config.permit).map_err(|e| failure(e, "qila policy check"))?,
+    let parts = Ready {
+        rules: Rules::of(&config.permit, 1).map_err(|e| failure(e, "qila policy check"))?,
         secrets,
         dialler: Dialler::new(config.upstreams),
         outward: Outward::new(&config.upstream_ca).map_err(|e| failure(e, "check --upstream-ca"))?,
         authority,
-        rates: Rates::of(config.permit.policy()),
     };
     let ca = parts.authority.as_ref().map(Authority::pem).unwrap_or_default();
     let ready = encode(&Up::Ready { ca }).map_err(system)?;
@@ -130,7 +129,7 @@ fn start(config: Config, link: &OwnedFd) -> Result<(Parts, [OwnedFd; 3]), Failur
     Ok((parts, listeners))
 }
 
-fn serve(parts: Parts, link: &OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Result<()> {
+fn serve(ready: Ready, link: &OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Result<()> {
     let room = confine::connections(CONNECTIONS);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -142,23 +141,35 @@ fn serve(parts: Parts, link: &OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Resu
         let tcp = TcpListener::from_std(tcp.into())?;
         let dns_udp = UdpSocket::from_std(dns_udp.into())?;
         let dns_tcp = TcpListener::from_std(dns_tcp.into())?;
-        let gate = Rc::new(Gate {
-            authorizer: parts.authorizer,
-            secrets: parts.secrets,
+        let parts = Parts {
+            secrets: ready.secrets,
             recorder: Recorder::new(rustix::io::fcntl_dupfd_cloexec(link, 3)?)?,
-            names: RefCell::default(),
-            dialler: parts.dialler,
-            outward: parts.outward,
-            authority: parts.authority,
-            rates: parts.rates,
-        });
+            dialler: ready.dialler,
+            outward: ready.outward,
+            authority: ready.authority,
+        };
+        let gate = Rc::new(Gate::new(ready.rules, parts));
         tokio::task::spawn_local(dns::udp(gate.clone(), dns_udp));
         tokio::task::spawn_local(dns::tcp(gate.clone(), dns_tcp));
         tokio::task::spawn_local(accept(gate.clone(), tcp, room));
         // The launcher gone means the run gone: nothing is decided any more that nobody records.
-        gate.recorder.listen().await;
+        let changing = gate.clone();
+        gate.recorder.listen(move |file| change(&changing, file)).await;
         Ok(())
     })
+}
+
+/// Reads other rules and puts them in force.
+fn change(gate: &Gate, file: OwnedFd) -> Result<(), String> {
+    use std::io::{Read, Seek};
+    let mut text = Vec::new();
+    let mut file = std::fs::File::from(file);
+    file.rewind().map_err(|e| e.to_string())?;
+    file.take(MAX_REWRITE)
+        .read_to_end(&mut text)
+        .map_err(|e| e.to_string())?;
+    let rewrite: Rewrite = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
+    gate.change(rewrite.permit()?)
 }
 
 async fn accept(gate: Rc<Gate>, listener: TcpListener, room: usize) {

@@ -1,4 +1,5 @@
 //! `qila run`.
+pub(crate) mod change;
 pub(crate) mod evidence;
 mod execute;
 mod finish;

@@ -12,6 +12,8 @@ use std::path::PathBuf;
 pub(crate) struct Outside {
     /// What the agent may do.
     pub permit: Permit,
+    /// Optional credentials that this host does not have.
+    pub absent: BTreeSet<String>,
     placeholders: Vec<Placeholder>,
     home: Option<String>,
     workspace: Option<String>,
@@ -43,6 +45,7 @@ impl Outside {
         let placeholders = placeholders.collect::<Result<_, Fail>>()?;
         Ok(Outside {
             permit,
+            absent,
             placeholders,
             home,
             workspace,

@@ -1,6 +1,7 @@
 //! One request: where it goes, whether it may, what of it is sent on, and what comes back.
 use super::body::{InBody, OutBody};
 use super::exchange::{Exchange, Speaks};
+use super::grant::Grant;
 use super::refusal::Refusal;
 use super::{SHOWN, Session, credential, head};
 use crate::gate::Gate;
@@ -59,8 +60,9 @@ async fn forward(
     })?;
     let shown = access(&to.to_string(), port);
     let refused = |refusal: Refusal| (refusal, shown.clone());
-    if gate.rates.requests.as_ref().is_some_and(|b| !b.try_take()) {
-        let wait = gate
+    let rules = gate.rules();
+    if rules.rates.requests.as_ref().is_some_and(|b| !b.try_take()) {
+        let wait = rules
             .rates
             .requests
             .as_ref()
@@ -76,7 +78,7 @@ async fn forward(
             _ => Speaks::Http1,
         },
     };
-    let verdict = gate.authorizer.decide(&Ask::Http {
+    let verdict = rules.authorizer.decide(&Ask::Http {
         host: to.as_host(),
         port,
         method: parts.method.as_str(),
@@ -85,7 +87,7 @@ async fn forward(
     if !verdict.allowed {
         return Err(refused(Refusal::by_policy(&verdict, &to, port, &parts)));
     }
-    if !gate.rates.of_rule(verdict.rule) {
+    if !rules.rates.of_rule(verdict.rule) {
         return Err(refused(Refusal::too_many(
             "the rule's `rate`",
             Duration::from_secs(1),
@@ -105,10 +107,16 @@ async fn forward(
     let line = line.map_err(|e| refused(Refusal::upstream(&e)))?;
     head::prepare(&mut parts, masks, &exchange, line.speaks());
     let astray = Rc::new(Cell::new(false));
-    let body = InBody::new(gate.clone(), body, astray.clone(), line.speaks() == Speaks::Http2);
+    let grant = Rc::new(Grant::new(gate.clone(), rules, exchange.clone(), &parts));
+    let body = InBody::new(
+        grant.clone(),
+        body,
+        astray.clone(),
+        line.speaks() == Speaks::Http2,
+    );
     let request = Request::from_parts(parts, body);
     match session.lines.send(gate, &exchange, line, request).await {
-        Ok(response) => back(gate, response, masks, exchange.agent).map_err(refused),
+        Ok(response) => back(grant, response, masks).map_err(refused),
         Err(_) if astray.get() => Err(refused(Refusal::violation("a placeholder in the request's body"))),
         Err(e) => Err(refused(Refusal::upstream(&e))),
     }
@@ -129,12 +137,8 @@ async fn record(gate: &Gate, access: &Access, verdict: &Verdict, used: bool, fre
 }
 
 /// What the agent gets of a response: no other protocol, no real value of a credential.
-fn back(
-    gate: &Rc<Gate>,
-    response: Response<Incoming>,
-    masks: bool,
-    agent: Speaks,
-) -> Result<Response<OutBody>, Refusal> {
+fn back(grant: Rc<Grant>, response: Response<Incoming>, masks: bool) -> Result<Response<OutBody>, Refusal> {
+    let (gate, agent) = (grant.gate.clone(), grant.exchange.agent);
     let (mut parts, body) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Refusal::upstream(&"it switched to another protocol"));
@@ -171,7 +175,7 @@ fn back(
     let stream = masker.map(qila_inspect::mask::Masker::stream);
     Ok(Response::from_parts(
         parts,
-        OutBody::upstream(gate.clone(), body, stream, agent == Speaks::Http2),
+        OutBody::upstream(grant, body, stream),
     ))
 }
 

@@ -6,6 +6,7 @@ mod body;
 mod credential;
 mod exchange;
 mod forward;
+mod grant;
 mod head;
 mod line;
 mod multiplexed;
