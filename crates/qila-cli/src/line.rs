@@ -96,6 +96,8 @@ fn of(kind: &EventKind) -> Said {
             "",
         ),
         EventKind::Discard => said("discard", "", "", ""),
+        EventKind::GatewayStarted { address, .. } => said("gateway", format!("on {address}"), "listens", ""),
+        EventKind::GatewayEnded => said("gateway", "", "ended", ""),
         EventKind::PolicyChanged {
             by_uid,
             policy_digest,

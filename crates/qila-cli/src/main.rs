@@ -8,6 +8,7 @@ mod changes;
 mod doctor;
 mod facts;
 mod fail;
+mod gateway;
 mod guest;
 mod home;
 mod kill;
@@ -38,6 +39,7 @@ fn command() -> u8 {
         Command::Ps(args) => ps::ps(&args),
         Command::Kill(args) => kill::kill(&args),
         Command::Update(args) => update::update(&args),
+        Command::Gateway(args) => gateway::gateway(&args),
         Command::Diff(args) => changes::diff(&args),
         Command::Apply(args) => changes::apply(&args),
         Command::Discard(args) => changes::discard(&args),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use zeroize::Zeroizing;
 
 /// What a gateway is started with.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Files of further CA certificates (PEM) that upstreams are verified against, beside the host's.
     pub upstream_ca: Vec<PathBuf>,
+    /// A proxy for programs that are in no sandbox, and its password.
+    pub proxy_password: Option<Zeroizing<String>>,
     /// Home directory of the caller, to find files of credentials.
     pub home: Option<String>,
     /// Workspace on the host, likewise.

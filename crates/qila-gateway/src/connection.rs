@@ -79,6 +79,9 @@ enum Speaks {
 /// Serves one connection to its end. Errors are those of sockets; decisions are recorded where they are made.
 pub(crate) async fn serve(gate: Rc<Gate>, stream: TcpStream) -> std::io::Result<()> {
     let _ = stream.set_nodelay(true);
+    if gate.door.is_some() {
+        return proxy::serve(gate, stream).await;
+    }
     let to = sockopt::ip_original_dst(&stream);
     let here = stream.local_addr()?;
     let (ip, port) = match to {

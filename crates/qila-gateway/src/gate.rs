@@ -2,6 +2,7 @@
 use crate::ca::Authority;
 use crate::connection::Destination;
 use crate::dial::Dialler;
+use crate::door::Door;
 use crate::names::Names;
 use crate::rate::Bucket;
 use crate::recorder::Recorder;
@@ -26,6 +27,8 @@ pub(crate) struct Gate {
     pub(crate) outward: Outward,
     /// None where no rule intercepts.
     pub(crate) authority: Option<Authority>,
+    /// Of a proxy for programs that are in no sandbox.
+    pub(crate) door: Option<Door>,
 }
 
 /// One generation of what is allowed. A request holds on to the one that it began under.
@@ -54,6 +57,7 @@ pub(crate) struct Parts {
     pub(crate) dialler: Dialler,
     pub(crate) outward: Outward,
     pub(crate) authority: Option<Authority>,
+    pub(crate) door: Option<Door>,
 }
 
 /// The policy's rates.
@@ -102,6 +106,7 @@ impl Gate {
             dialler: parts.dialler,
             outward: parts.outward,
             authority: parts.authority,
+            door: parts.door,
         }
     }
 

@@ -88,9 +88,10 @@ impl Gateway {
         }
     }
 
-    /// Hands over the sockets made inside the sandbox: TCP, DNS over UDP, DNS over TCP.
-    pub fn listen(&self, listeners: [BorrowedFd<'_>; 3]) -> Result<(), Errno> {
-        pass::send(&self.link, &encode(&Down::Listen)?, &listeners)
+    /// Hands over the sockets made inside the sandbox: TCP, DNS over UDP, DNS over TCP; or the one socket of a proxy for
+    /// programs that are in none.
+    pub fn listen(&self, listeners: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        pass::send(&self.link, &encode(&Down::Listen)?, listeners)
     }
 
     /// The socket to wait on.

@@ -42,7 +42,7 @@ pub(crate) enum Up {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Down {
-    /// The listeners come with this packet: TCP, DNS over UDP, DNS over TCP.
+    /// The listeners come with this packet: TCP, DNS over UDP, DNS over TCP; or TCP alone.
     Listen,
     /// Other rules, as a [`Rewrite`](crate::config::Rewrite) in the file that comes with this packet.
     Change,

@@ -5,6 +5,7 @@ use crate::confine;
 use crate::connection;
 use crate::dial::Dialler;
 use crate::dns;
+use crate::door::Door;
 use crate::gate::{Gate, Parts, Rules};
 use crate::link::{Down, MAX_PACKET, Up, decode, encode};
 use crate::recorder::Recorder;
@@ -80,9 +81,13 @@ struct Ready {
     dialler: Dialler,
     outward: Outward,
     authority: Option<Authority>,
+    door: Option<Door>,
 }
 
-fn start(config: Config, link: &OwnedFd) -> Result<(Ready, [OwnedFd; 3]), Failure> {
+/// TCP, and DNS over UDP and TCP where there is a sandbox to ask.
+type Listeners = (OwnedFd, Option<(OwnedFd, OwnedFd)>);
+
+fn start(config: Config, link: &OwnedFd) -> Result<(Ready, Listeners), Failure> {
     let system = |e: rustix::io::Errno| failure(format!("starting the gateway: {e}"), "qila doctor");
     caps::die_with_parent().map_err(system)?;
     // A session of its own: the terminal's signals are not for it; and no stream of the caller's is held open.
@@ -115,6 +120,7 @@ fn start(config: Config, link: &OwnedFd) -> Result<(Ready, [OwnedFd; 3]), Failur
         dialler: Dialler::new(config.upstreams),
         outward: Outward::new(&config.upstream_ca).map_err(|e| failure(e, "check --upstream-ca"))?,
         authority,
+        door: config.proxy_password.as_deref().map(|p| Door::new(p)),
     };
     let ca = parts.authority.as_ref().map(Authority::pem).unwrap_or_default();
     let ready = encode(&Up::Ready { ca }).map_err(system)?;
@@ -122,14 +128,16 @@ fn start(config: Config, link: &OwnedFd) -> Result<(Ready, [OwnedFd; 3]), Failur
     let mut buffer = vec![0u8; MAX_PACKET];
     let (n, fds) = pass::receive(link, &mut buffer).map_err(system)?;
     let told = decode::<Down>(buffer.get(..n).unwrap_or(&[]));
-    let listeners = match (told, <[OwnedFd; 3]>::try_from(fds)) {
-        (Ok(Down::Listen), Ok(listeners)) => listeners,
+    let mut fds = fds.into_iter();
+    let listeners = match (told, fds.next(), fds.next(), fds.next()) {
+        (Ok(Down::Listen), Some(tcp), Some(udp), Some(dns)) => (tcp, Some((udp, dns))),
+        (Ok(Down::Listen), Some(tcp), None, _) if parts.door.is_some() => (tcp, None),
         _ => return Err(failure("the gateway was given nothing to listen on", "")),
     };
     Ok((parts, listeners))
 }
 
-fn serve(ready: Ready, link: &OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Result<()> {
+fn serve(ready: Ready, link: &OwnedFd, listeners: Listeners) -> std::io::Result<()> {
     let room = confine::connections(CONNECTIONS);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -137,20 +145,25 @@ fn serve(ready: Ready, link: &OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Resu
     confine::confine()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
-        let [tcp, dns_udp, dns_tcp] = listeners;
+        let (tcp, dns) = listeners;
         let tcp = TcpListener::from_std(tcp.into())?;
-        let dns_udp = UdpSocket::from_std(dns_udp.into())?;
-        let dns_tcp = TcpListener::from_std(dns_tcp.into())?;
         let parts = Parts {
             secrets: ready.secrets,
             recorder: Recorder::new(rustix::io::fcntl_dupfd_cloexec(link, 3)?)?,
             dialler: ready.dialler,
             outward: ready.outward,
             authority: ready.authority,
+            door: ready.door,
         };
         let gate = Rc::new(Gate::new(ready.rules, parts));
-        tokio::task::spawn_local(dns::udp(gate.clone(), dns_udp));
-        tokio::task::spawn_local(dns::tcp(gate.clone(), dns_tcp));
+        if let Some((udp, tcp)) = dns {
+            let (udp, tcp) = (
+                UdpSocket::from_std(udp.into())?,
+                TcpListener::from_std(tcp.into())?,
+            );
+            tokio::task::spawn_local(dns::udp(gate.clone(), udp));
+            tokio::task::spawn_local(dns::tcp(gate.clone(), tcp));
+        }
         tokio::task::spawn_local(accept(gate.clone(), tcp, room));
         // The launcher gone means the run gone: nothing is decided any more that nobody records.
         let changing = gate.clone();

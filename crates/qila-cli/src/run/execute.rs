@@ -81,7 +81,7 @@ fn connect(sandbox: &mut Sandbox, gateway: &mut Gateway) -> Result<String, Fail>
     let ca = gateway.ready().map_err(|e| Fail::new(e.what).hint(e.hint))?;
     let sockets = [&listening.tcp, &listening.dns_udp, &listening.dns_tcp];
     gateway
-        .listen(sockets.map(AsFd::as_fd))
+        .listen(&sockets.map(AsFd::as_fd))
         .map_err(|e| Fail::new(format!("the gateway could not be told to listen: {e}")))?;
     Ok(ca)
 }

@@ -4,8 +4,9 @@ use super::exchange::{Exchange, Speaks};
 use super::grant::Grant;
 use super::refusal::Refusal;
 use super::{SHOWN, Session, credential, head};
+use crate::door::Door;
 use crate::gate::Gate;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use qila_authorizer::{Access as Ask, Verdict};
 use qila_types::{Access, Decision};
@@ -45,6 +46,10 @@ async fn forward(
     request: Request<Incoming>,
 ) -> Result<Response<OutBody>, Refused> {
     let (mut parts, body) = request.into_parts();
+    let opened = gate
+        .door
+        .as_ref()
+        .is_none_or(|door| session.fixed.is_some() || opens(door, &parts.headers));
     let path: String = parts.uri.path().chars().take(SHOWN).collect();
     let method: String = parts.method.as_str().chars().take(32).collect();
     let access = |host: &str, port: u16| Access::Http {
@@ -60,6 +65,9 @@ async fn forward(
     })?;
     let shown = access(&to.to_string(), port);
     let refused = |refusal: Refusal| (refusal, shown.clone());
+    if !opened {
+        return Err(refused(Refusal::no_key()));
+    }
     let rules = gate.rules();
     if rules.rates.requests.as_ref().is_some_and(|b| !b.try_take()) {
         let wait = rules
@@ -120,6 +128,12 @@ async fn forward(
         Err(_) if astray.get() => Err(refused(Refusal::violation("a placeholder in the request's body"))),
         Err(e) => Err(refused(Refusal::upstream(&e))),
     }
+}
+
+/// Whether a request to a proxy knows its password.
+fn opens(door: &Door, headers: &HeaderMap) -> bool {
+    let mut keys = headers.get_all(header::PROXY_AUTHORIZATION).iter();
+    keys.next().is_some_and(|k| door.opens(k.as_bytes())) && keys.next().is_none()
 }
 
 /// Records what was allowed before it takes effect: with a credential, or where it makes a connection, on disk.
