@@ -12,9 +12,13 @@
 //! | [`placeholder`] | what an agent sends: a placeholder where it has no business |
 #![forbid(unsafe_code)]
 
+pub mod content_coding;
 pub mod dns;
 mod engine;
+pub mod events;
+pub mod filter;
 mod forms;
+pub mod grpc;
 pub mod hello;
 pub mod mask;
 pub mod placeholder;
