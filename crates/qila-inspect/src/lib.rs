@@ -18,6 +18,7 @@ mod engine;
 pub mod events;
 pub mod filter;
 mod forms;
+pub mod graphql;
 pub mod grpc;
 pub mod hello;
 mod json;

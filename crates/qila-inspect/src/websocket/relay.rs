@@ -312,7 +312,7 @@ pub(super) fn fuzz(data: &[u8]) {
                 [count, 7, count ^ 0x55, 1]
             };
             let done = relay.push(piece, &mut seen, key, &mut out);
-            assert!(relay.control.len() <= MAX_CONTROL && relay.plain.len() <= piece.len());
+            assert!(relay.control.len() <= MAX_CONTROL && relay.plain.len() <= step);
             done
         });
         (done, relay.finish(), seen, out)
