@@ -13,7 +13,6 @@ mod outside;
 mod upstream;
 use common::{err, everywhere, out};
 use outside::{KEY, POLICY, command};
-use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use upstream::{Got, Upstream, Wire, answer};
 
