@@ -2,7 +2,7 @@
 mod figures;
 mod gather;
 mod parts;
-mod small;
+pub(crate) mod small;
 #[cfg(test)]
 mod tests;
 
