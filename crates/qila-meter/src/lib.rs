@@ -17,6 +17,8 @@ mod surcharge;
 mod usage;
 
 pub use api::Api;
+#[doc(hidden)]
+pub use fuzz::{fuzz_request, fuzz_response};
 pub use content::{Content, Keep, MARGIN, Stored};
 pub use json::JsonError;
 pub use prices::Prices;

@@ -3,8 +3,6 @@ mod figures;
 mod gather;
 mod parts;
 pub(crate) mod small;
-#[cfg(test)]
-mod tests;
 
 pub use parts::{Choice, Part, ToolCall};
 
