@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod canonical;
+pub mod cedar;
 mod clause;
 mod contradiction;
 mod credentials;
