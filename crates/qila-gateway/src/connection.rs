@@ -79,6 +79,9 @@ enum Speaks {
 /// Serves one connection to its end. Errors are those of sockets; decisions are recorded where they are made.
 pub(crate) async fn serve(gate: Rc<Gate>, stream: TcpStream) -> std::io::Result<()> {
     let _ = stream.set_nodelay(true);
+    if gate.door.is_some() {
+        return proxy::serve(gate, stream).await;
+    }
     let to = sockopt::ip_original_dst(&stream);
     let here = stream.local_addr()?;
     let (ip, port) = match to {
@@ -133,7 +136,8 @@ pub(crate) async fn route(
     to: Destination,
     port: u16,
 ) -> std::io::Result<()> {
-    let verdict = gate.authorizer.decide(&Ask::Connect {
+    let rules = gate.rules();
+    let verdict = rules.authorizer.decide(&Ask::Connect {
         host: to.as_host(),
         port,
     });
@@ -143,7 +147,7 @@ pub(crate) async fn route(
         refuse(&gate, &stream, decision).await;
         return Ok(());
     }
-    if gate.rates.connections.as_ref().is_some_and(|b| !b.try_take()) {
+    if rules.rates.connections.as_ref().is_some_and(|b| !b.try_take()) {
         let reason = "more connections than `network.rates.connections` allows";
         refuse(&gate, &stream, denied(access, reason)).await;
         return Ok(());
@@ -319,7 +323,8 @@ async fn pass(
         refuse(&gate, &stream, denied(access, reason)).await;
         return Ok(());
     }
-    if !gate.rates.of_rule(verdict.rule) {
+    let rules = gate.rules();
+    if !rules.rates.of_rule(verdict.rule) {
         let reason = "more connections than the rule's `rate` allows";
         refuse(&gate, &stream, denied(access, reason)).await;
         return Ok(());
@@ -342,15 +347,20 @@ async fn pass(
     {
         return Ok(());
     }
-    crate::rate::take(gate.rates.upload.as_ref(), first.len()).await;
+    crate::rate::take(rules.rates.upload.as_ref(), first.len()).await;
     upstream.write_all(&first).await?;
-    relay::relay(
+    let relayed = relay::relay(
         &stream,
         &upstream,
-        gate.rates.upload.as_ref(),
-        gate.rates.download.as_ref(),
-    )
-    .await
+        rules.rates.upload.as_ref(),
+        rules.rates.download.as_ref(),
+    );
+    tokio::select! {
+        done = relayed => return done,
+        why = gate.withdrawn(&to, port) => refuse(&gate, &stream, denied(access, why)).await,
+    }
+    reset(&upstream);
+    Ok(())
 }
 
 /// Whether the TLS greeting names the host that the connection goes to.
@@ -417,7 +427,7 @@ async fn server_first(
                 if got? == 0 {
                     return Ok(true);
                 }
-                crate::rate::take(gate.rates.download.as_ref(), greeting.len()).await;
+                crate::rate::take(gate.rules().rates.download.as_ref(), greeting.len()).await;
                 stream.write_all(&greeting).await?;
                 greeting.clear();
             }

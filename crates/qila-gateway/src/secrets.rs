@@ -123,6 +123,11 @@ impl Secrets {
         })
     }
 
+    /// Names of all, in the policy's order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.all.iter().map(|s| s.name.as_str())
+    }
+
     /// The credential at a position of the policy.
     pub(crate) fn get(&self, index: usize) -> Option<&Secret> {
         self.all.get(index)

@@ -12,10 +12,19 @@
 //! | [`placeholder`] | what an agent sends: a placeholder where it has no business |
 #![forbid(unsafe_code)]
 
+pub mod content_coding;
 pub mod dns;
 mod engine;
+pub mod events;
+pub mod filter;
 mod forms;
+pub mod graphql;
+pub mod grpc;
 pub mod hello;
+mod json;
+pub mod jsonrpc;
 pub mod mask;
+pub mod media;
 pub mod placeholder;
 pub mod request;
+pub mod websocket;

@@ -1,6 +1,7 @@
 //! Bodies on their way: the agent's is searched for placeholders, the upstream's for real values; both are slowed to rates.
+use super::exchange::Speaks;
+use super::grant::Grant;
 use super::trailers;
-use crate::gate::Gate;
 use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -13,6 +14,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::time::{Sleep, sleep};
+
+const WITHDRAWN: &str = "the policy was changed and no longer allows it";
 
 type Next = Poll<Option<Result<Frame<Bytes>, Error>>>;
 
@@ -38,7 +41,7 @@ impl Pause {
 
 /// The agent's body on its way out.
 pub(crate) struct InBody {
-    gate: Rc<Gate>,
+    grant: Rc<Grant>,
     inner: Incoming,
     finder: Option<FinderStream>,
     astray: Rc<Cell<bool>>,
@@ -48,13 +51,14 @@ pub(crate) struct InBody {
 
 impl InBody {
     /// Sets `astray` and fails if a placeholder is in it. With `trailers`, what comes after it is passed on too.
-    pub(crate) fn new(gate: Rc<Gate>, inner: Incoming, astray: Rc<Cell<bool>>, trailers: bool) -> InBody {
-        let finder = gate
+    pub(crate) fn new(grant: Rc<Grant>, inner: Incoming, astray: Rc<Cell<bool>>, trailers: bool) -> InBody {
+        let finder = grant
+            .gate
             .secrets
             .finder()
             .map(qila_inspect::placeholder::Finder::stream);
         InBody {
-            gate,
+            grant,
             inner,
             finder,
             astray,
@@ -72,7 +76,7 @@ impl InBody {
 
     fn after(&self, frame: Frame<Bytes>) -> Option<Result<Frame<Bytes>, Error>> {
         let fields = frame.into_trailers().ok()?;
-        match trailers::outward(&self.gate, fields) {
+        match trailers::outward(&self.grant.gate, fields) {
             None => Some(self.lost()),
             Some(fields) => self.trailers.then(|| Ok(Frame::trailers(fields))),
         }
@@ -89,6 +93,7 @@ impl Body for InBody {
         match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
             None => Poll::Ready(None),
             Some(Err(e)) => Poll::Ready(Some(Err(Error::other(e)))),
+            Some(Ok(_)) if !this.grant.holds() => Poll::Ready(Some(Err(Error::other(WITHDRAWN)))),
             Some(Ok(frame)) => {
                 let data = match frame.into_data() {
                     Ok(data) => data,
@@ -97,7 +102,7 @@ impl Body for InBody {
                 if this.finder.as_mut().is_some_and(|f| f.push(&data)) {
                     return Poll::Ready(Some(this.lost()));
                 }
-                this.pause.owe(this.gate.rates.upload.as_ref(), data.len());
+                this.pause.owe(this.grant.rules.rates.upload.as_ref(), data.len());
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
         }
@@ -122,7 +127,7 @@ pub(crate) enum OutBody {
 
 /// The upstream's body on its way in.
 pub(crate) struct Upstream {
-    gate: Rc<Gate>,
+    grant: Rc<Grant>,
     inner: Incoming,
     mask: Option<Mask>,
     masks: bool,
@@ -144,13 +149,13 @@ impl OutBody {
     }
 
     /// The upstream's body.
-    pub(crate) fn upstream(gate: Rc<Gate>, inner: Incoming, mask: Option<Mask>, trailers: bool) -> OutBody {
+    pub(crate) fn upstream(grant: Rc<Grant>, inner: Incoming, mask: Option<Mask>) -> OutBody {
         OutBody::Upstream(Box::new(Upstream {
-            gate,
+            passes_trailers: grant.exchange.agent == Speaks::Http2,
+            grant,
             inner,
             masks: mask.is_some(),
             mask,
-            passes_trailers: trailers,
             after: None,
             pause: Pause::default(),
         }))
@@ -162,8 +167,8 @@ impl Upstream {
         let Some(fields) = frame.into_trailers().ok().filter(|_| self.passes_trailers) else {
             return Ok(None);
         };
-        let masker = self.gate.secrets.masker().filter(|_| self.masks);
-        match trailers::inward(&self.gate, masker, fields) {
+        let masker = self.grant.gate.secrets.masker().filter(|_| self.masks);
+        match trailers::inward(&self.grant.gate, masker, fields) {
             Some(fields) => Ok(Some(fields)),
             None => Err(Error::other("a credential in the name of a field after the body")),
         }
@@ -178,6 +183,9 @@ impl Upstream {
             let data = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
                 // A failure while masking closes the stream: what is held back is never given out.
                 Some(Err(e)) => return Poll::Ready(Some(Err(Error::other(e)))),
+                Some(Ok(_)) if !self.grant.holds() => {
+                    return Poll::Ready(Some(Err(Error::other(WITHDRAWN))));
+                }
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => Some(data),
                     Err(frame) => {
@@ -197,7 +205,8 @@ impl Upstream {
                 }
                 return Poll::Ready(self.after.take().map(|fields| Ok(Frame::trailers(fields))));
             };
-            self.pause.owe(self.gate.rates.download.as_ref(), data.len());
+            self.pause
+                .owe(self.grant.rules.rates.download.as_ref(), data.len());
             let Some(mask) = &mut self.mask else {
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             };

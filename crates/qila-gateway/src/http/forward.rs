@@ -1,11 +1,17 @@
 //! One request: where it goes, whether it may, what of it is sent on, and what comes back.
 use super::body::{InBody, OutBody};
 use super::exchange::{Exchange, Speaks};
+use super::grant::Grant;
+use super::multiplexed::Under;
 use super::refusal::Refusal;
-use super::{SHOWN, Session, credential, head};
+use super::websocket::{self, Answer};
+use super::{Carry, SHOWN, Session, credential, head};
+use crate::door::Door;
 use crate::gate::Gate;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use qila_authorizer::{Access as Ask, Verdict};
 use qila_types::{Access, Decision};
 use std::cell::Cell;
@@ -17,13 +23,14 @@ pub(super) async fn answer(
     gate: Rc<Gate>,
     session: Rc<Session>,
     request: Request<Incoming>,
+    under: Option<Under>,
 ) -> Response<OutBody> {
     let agent = match request.version() {
         Version::HTTP_2 => Speaks::Http2,
         _ => Speaks::Http1,
     };
     let grpc = agent == Speaks::Http2 && head::is_grpc(request.headers());
-    match forward(&gate, &session, request).await {
+    match forward(&gate, &session, request, under).await {
         Ok(response) => response,
         Err((refusal, access)) => {
             // A refusal that cannot be recorded ends like any other: nothing has happened.
@@ -41,9 +48,15 @@ type Refused = (Refusal, Access);
 async fn forward(
     gate: &Rc<Gate>,
     session: &Rc<Session>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
+    under: Option<Under>,
 ) -> Result<Response<OutBody>, Refused> {
+    let tunnel = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
+    let opened = gate
+        .door
+        .as_ref()
+        .is_none_or(|door| session.fixed.is_some() || opens(door, &parts.headers));
     let path: String = parts.uri.path().chars().take(SHOWN).collect();
     let method: String = parts.method.as_str().chars().take(32).collect();
     let access = |host: &str, port: u16| Access::Http {
@@ -53,14 +66,20 @@ async fn forward(
         path: path.clone(),
     };
     let fixed = session.fixed.as_ref().map(|(to, port)| (to, *port));
-    let (to, port) = head::target(&parts, fixed).map_err(|refusal| {
+    let unread = |refusal| {
         let known = fixed.map(|(to, port)| (to.to_string(), port)).unwrap_or_default();
         (refusal, access(&known.0, known.1))
-    })?;
+    };
+    let socket = websocket::wish(&mut parts).map_err(unread)?;
+    let (to, port) = head::target(&parts, fixed).map_err(unread)?;
     let shown = access(&to.to_string(), port);
     let refused = |refusal: Refusal| (refusal, shown.clone());
-    if gate.rates.requests.as_ref().is_some_and(|b| !b.try_take()) {
-        let wait = gate
+    if !opened {
+        return Err(refused(Refusal::no_key()));
+    }
+    let rules = gate.rules();
+    if rules.rates.requests.as_ref().is_some_and(|b| !b.try_take()) {
+        let wait = rules
             .rates
             .requests
             .as_ref()
@@ -76,7 +95,7 @@ async fn forward(
             _ => Speaks::Http1,
         },
     };
-    let verdict = gate.authorizer.decide(&Ask::Http {
+    let verdict = rules.authorizer.decide(&Ask::Http {
         host: to.as_host(),
         port,
         method: parts.method.as_str(),
@@ -85,7 +104,7 @@ async fn forward(
     if !verdict.allowed {
         return Err(refused(Refusal::by_policy(&verdict, &to, port, &parts)));
     }
-    if !gate.rates.of_rule(verdict.rule) {
+    if !rules.rates.of_rule(verdict.rule) {
         return Err(refused(Refusal::too_many(
             "the rule's `rate`",
             Duration::from_secs(1),
@@ -96,22 +115,71 @@ async fn forward(
     let used = credential::place(secret, &mut parts).map_err(|what| refused(Refusal::violation(what)))?;
     credential::none_left(gate.secrets.finder(), &parts).map_err(|what| refused(Refusal::violation(what)))?;
     let masks = gate.may_echo(&to);
-    let fresh = !session.lines.lead(&to, port);
+    let fresh = socket.is_some() || !session.lines.lead(&to, port);
     record(gate, &shown, &verdict, used, fresh)
         .await
         .map_err(|()| refused(Refusal::unrecorded()))?;
 
+    if let Some(wish) = socket {
+        head::prepare(&mut parts, masks, &exchange, Speaks::Http1);
+        let grant = Rc::new(Grant::new(gate.clone(), rules, exchange.clone(), &parts, under));
+        return match websocket::begin(gate, &exchange, wish, parts)
+            .await
+            .map_err(refused)?
+        {
+            Answer::Other(response) => back(grant, response, masks).map_err(refused),
+            Answer::Open(open) => Ok(upgrade(session, grant, open, masks, tunnel)),
+        };
+    }
     let line = session.lines.get(gate, &exchange).await;
     let line = line.map_err(|e| refused(Refusal::upstream(&e)))?;
     head::prepare(&mut parts, masks, &exchange, line.speaks());
     let astray = Rc::new(Cell::new(false));
-    let body = InBody::new(gate.clone(), body, astray.clone(), line.speaks() == Speaks::Http2);
+    let grant = Rc::new(Grant::new(gate.clone(), rules, exchange.clone(), &parts, under));
+    let body = InBody::new(
+        grant.clone(),
+        body,
+        astray.clone(),
+        line.speaks() == Speaks::Http2,
+    );
     let request = Request::from_parts(parts, body);
     match session.lines.send(gate, &exchange, line, request).await {
-        Ok(response) => back(gate, response, masks, exchange.agent).map_err(refused),
+        Ok(response) => back(grant, response, masks).map_err(refused),
         Err(_) if astray.get() => Err(refused(Refusal::violation("a placeholder in the request's body"))),
         Err(e) => Err(refused(Refusal::upstream(&e))),
     }
+}
+
+/// Goes on in frames, once the agent has the answer.
+fn upgrade(
+    session: &Session,
+    grant: Rc<Grant>,
+    open: Box<websocket::Open>,
+    masks: bool,
+    tunnel: Option<OnUpgrade>,
+) -> Response<OutBody> {
+    let agent = grant.exchange.agent;
+    let mut response = Response::new(OutBody::none());
+    (*response.status_mut(), *response.headers_mut()) = open.head(agent);
+    match tunnel {
+        Some(tunnel) => {
+            tokio::task::spawn_local(async move {
+                if let Ok(stream) = tunnel.await {
+                    open.carry(grant, TokioIo::new(stream), Vec::new(), masks).await;
+                }
+            });
+        }
+        None => {
+            session.carry.replace(Some(Carry { open, grant, masks }));
+        }
+    }
+    response
+}
+
+/// Whether a request to a proxy knows its password.
+fn opens(door: &Door, headers: &HeaderMap) -> bool {
+    let mut keys = headers.get_all(header::PROXY_AUTHORIZATION).iter();
+    keys.next().is_some_and(|k| door.opens(k.as_bytes())) && keys.next().is_none()
 }
 
 /// Records what was allowed before it takes effect: with a credential, or where it makes a connection, on disk.
@@ -129,12 +197,8 @@ async fn record(gate: &Gate, access: &Access, verdict: &Verdict, used: bool, fre
 }
 
 /// What the agent gets of a response: no other protocol, no real value of a credential.
-fn back(
-    gate: &Rc<Gate>,
-    response: Response<Incoming>,
-    masks: bool,
-    agent: Speaks,
-) -> Result<Response<OutBody>, Refusal> {
+fn back(grant: Rc<Grant>, response: Response<Incoming>, masks: bool) -> Result<Response<OutBody>, Refusal> {
+    let (gate, agent) = (grant.gate.clone(), grant.exchange.agent);
     let (mut parts, body) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Refusal::upstream(&"it switched to another protocol"));
@@ -171,7 +235,7 @@ fn back(
     let stream = masker.map(qila_inspect::mask::Masker::stream);
     Ok(Response::from_parts(
         parts,
-        OutBody::upstream(gate.clone(), body, stream, agent == Speaks::Http2),
+        OutBody::upstream(grant, body, stream),
     ))
 }
 

@@ -3,6 +3,7 @@ use super::body::OutBody;
 use super::exchange::Speaks;
 use crate::connection::Destination;
 use crate::gate::denied;
+use crate::proxy::{CHALLENGE, NO_KEY};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 use qila_authorizer::Verdict;
@@ -60,6 +61,11 @@ impl Refusal {
     pub(crate) fn violation(what: &str) -> Refusal {
         let message = format!("violation: {what}; a credential is placed only where the policy names it");
         Refusal::new(StatusCode::FORBIDDEN, "qila_violation", message)
+    }
+
+    /// A proxy's password is missing or wrong.
+    pub(crate) fn no_key() -> Refusal {
+        Refusal::new(StatusCode::PROXY_AUTHENTICATION_REQUIRED, "qila_password", NO_KEY)
     }
 
     /// The log does not answer.
@@ -132,6 +138,9 @@ impl Refusal {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if agent == Speaks::Http1 {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            headers.insert(header::PROXY_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
         if let Some(seconds) = retry {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
