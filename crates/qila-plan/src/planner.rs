@@ -301,6 +301,10 @@ fn describe(
     } else {
         ", System V IPC denied in it"
     };
+    if !policy.budgets.is_empty() {
+        let reason = "the gateway of this build counts no spending".to_owned();
+        ledger.refuse("budgets", reason, "take the budgets out of the policy".into());
+    }
     ledger.enforced("syscalls", &format!("seccomp{ipc}"), false);
     ledger.enforced("environment", "a clean environment", false);
 }
