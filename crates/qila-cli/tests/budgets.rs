@@ -131,6 +131,20 @@ fn run(place: &Place, tier: &str, server: &Upstream, budgets: &str, script: &str
 const ASK: &str = "ask() { curl -sS -m 20 -w '%{http_code}\\n' -H \"Authorization: Bearer $API_KEY\" -H 'Content-Type: application/json' -d \"$2\" https://api.test/v1/$1; }\n";
 const CHAT: &str = r#"{"model":"small","max_tokens":100,"messages":[{"role":"user","content":"hello"}]}"#;
 
+/// Two hundred connections that ask at the same moment; their certificates are read once.
+const MANY: &str = r#"
+import http.client, os, ssl, sys, threading
+context, barrier, codes = ssl.create_default_context(), threading.Barrier(200), []
+def ask():
+    c = http.client.HTTPSConnection("api.test", timeout=60, context=context); c.connect(); barrier.wait(60)
+    c.request("POST", "/v1/chat/completions", sys.argv[1], {"Authorization": "Bearer " + os.environ["API_KEY"], "Content-Type": "application/json"})
+    codes.append(c.getresponse().status)
+threads = [threading.Thread(target=ask) for _ in range(200)]
+for t in threads: t.start()
+for t in threads: t.join()
+print("\n".join(map(str, codes)))
+"#;
+
 /// All that the log has of calls, in millionths of a dollar.
 fn logged(place: &Place) -> (u64, Vec<Value>) {
     let log = out(&place.qila(&["log", "--json"]).output().unwrap());
@@ -201,11 +215,8 @@ fn two_hundred_at_once_do_not_overrun() {
         let worst = (CHAT.len() as u64 + 4096) * 2 + 100 * 10;
         let limit = worst * 12;
         let policy = format!("budgets: [{{money: 0.{limit:06} USD}}]\n");
-        let script = format!(
-            "curl -sS -Z --parallel-immediate --parallel-max 200 --http1.1 -m 60 --connect-timeout 60 -o /dev/null -w '%{{http_code}}\\n' \
-             -H \"Authorization: Bearer $API_KEY\" -H 'Content-Type: application/json' -d '{CHAT}' \
-             'https://api.test/v1/chat/completions?[1-200]'"
-        );
+        place.write("ws/many.py", MANY);
+        let script = format!("python3 many.py '{CHAT}'");
         let done = run(place, tier, &server, &policy, &script);
         let text = out(&done);
         let count = |code: &str| text.lines().filter(|l| *l == code).count();
