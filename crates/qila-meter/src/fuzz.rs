@@ -20,7 +20,9 @@ fn api(byte: u8) -> Api {
 /// Any body is read or refused; one that is read and asks for its usage asks for nothing else than before.
 #[doc(hidden)]
 pub fn fuzz_request(data: &[u8]) {
-    let Some((&first, body)) = data.split_first() else { return };
+    let Some((&first, body)) = data.split_first() else {
+        return;
+    };
     let api = api(first);
     let path = "/v1beta/models/gemini-2.5-pro:generateContent";
     let read = Request::read(api, path, body);
@@ -46,7 +48,9 @@ pub fn fuzz_request(data: &[u8]) {
 /// Any response is read, cut anywhere, to the same outcome; its step is settled, stored and told.
 #[doc(hidden)]
 pub fn fuzz_response(data: &[u8]) {
-    let Some((&[first, cut], body)) = data.split_first_chunk::<2>() else { return };
+    let Some((&[first, cut], body)) = data.split_first_chunk::<2>() else {
+        return;
+    };
     let api = api(first);
     let keep = match first / 5 % 3 {
         0 => Keep::Nothing,
@@ -70,7 +74,9 @@ fn told(api: Api, status: u16, outcome: &Outcome) {
     let path = "/v1beta/models/gpt-5:generateContent";
     static PRICES: OnceLock<Prices> = OnceLock::new();
     let prices = PRICES.get_or_init(|| Prices::embedded().unwrap_or(Prices::none()));
-    let Ok(request) = Request::read(api, path, body) else { return };
+    let Ok(request) = Request::read(api, path, body) else {
+        return;
+    };
     let worst = prices.worst(&request).unwrap_or(Worst {
         input: 0,
         output: 0,
@@ -97,6 +103,9 @@ fn told(api: Api, status: u16, outcome: &Outcome) {
     };
     let text = serde_json::to_string(&step).unwrap_or_default();
     let again = serde_json::from_str::<Step>(&text);
-    assert!(again.as_ref().is_ok_and(|again| *again == step), "{text}: {again:?}");
+    assert!(
+        again.as_ref().is_ok_and(|again| *again == step),
+        "{text}: {again:?}"
+    );
     let _ = otlp::export(vec![otlp::span(&step, &ids)], &[]);
 }

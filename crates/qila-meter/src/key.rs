@@ -3,7 +3,8 @@
 macro_rules! keys {
     ($($name:ident = $first:literal $(| $other:literal)*),* $(,)?) => {
         /// A known key of an object, an element of a list, or any other key.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[allow(clippy::enum_variant_names, reason = "they are named as the APIs name them")]
         pub(crate) enum K {
             /// A key that nothing here reads.
             Other,
@@ -38,17 +39,18 @@ macro_rules! keys {
 impl K {
     /// The known key that a lenient server may take this one for: readers in Go ignore case, by Unicode's simple folding.
     pub(crate) fn mistaken(key: &[u8]) -> Option<K> {
-        let text: String = String::from_utf8_lossy(key)
-            .chars()
-            .map(|c| match c {
-                '\u{17f}' => 's',
-                '\u{212a}' => 'k',
-                c => c.to_ascii_lowercase(),
-            })
-            .collect();
+        let folded: String;
+        let key = if key.is_ascii() {
+            key
+        } else {
+            folded = String::from_utf8_lossy(key)
+                .replace('\u{17f}', "s")
+                .replace('\u{212a}', "k");
+            folded.as_bytes()
+        };
         NAMES
             .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(&text))
+            .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(key))
             .map(|(_, k)| *k)
     }
 }

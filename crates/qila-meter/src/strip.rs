@@ -116,7 +116,10 @@ mod tests {
     #[test]
     fn only_the_chunk_of_usage_goes() {
         for cut in [1, 7, 4096] {
-            assert_eq!(strip(&format!("{HI}{USAGE}data: [DONE]\n\n"), cut), format!("{HI}data: [DONE]\n\n"));
+            assert_eq!(
+                strip(&format!("{HI}{USAGE}data: [DONE]\n\n"), cut),
+                format!("{HI}data: [DONE]\n\n")
+            );
         }
         // Azure's first chunk has no choices, and no usage.
         for kept in [
@@ -132,8 +135,14 @@ mod tests {
         }
         let crlf = format!("{HI}{USAGE}{HI}").replace('\n', "\r\n");
         assert_eq!(strip(&crlf, 5), format!("{HI}{HI}").replace('\n', "\r\n"));
-        let large = format!("data: {{\"choices\":[],\"usage\":{{}},\"x\":\"{}\"}}\n\n", "x".repeat(MAX_HELD));
-        assert_eq!(strip(&format!("{large}{USAGE}{HI}"), 1000), format!("{large}{HI}"));
+        let large = format!(
+            "data: {{\"choices\":[],\"usage\":{{}},\"x\":\"{}\"}}\n\n",
+            "x".repeat(MAX_HELD)
+        );
+        assert_eq!(
+            strip(&format!("{large}{USAGE}{HI}"), 1000),
+            format!("{large}{HI}")
+        );
     }
 
     proptest! {

@@ -1,10 +1,16 @@
 //! What is reserved before a call is never less than what a conforming server can ask for it.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests, outside a test function")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside a test function"
+)]
 mod common;
 use common::*;
 use proptest::prelude::*;
 use qila_meter::prices::{Settled, Worst};
-use qila_meter::{ADDED, Api, Circumstances, Keep, MicroUsd, Outcome, Prices, Request, Step, Stored, Usage, otlp};
+use qila_meter::{
+    ADDED, Api, Circumstances, Keep, MicroUsd, Outcome, Prices, Request, Step, Stored, Usage, otlp,
+};
 use serde_json::{Value, json};
 
 const MODELS: &[(Api, &str)] = &[
@@ -39,16 +45,18 @@ fn call() -> impl Strategy<Value = Call> {
         1u64..5000,
         1u64..4,
     )
-        .prop_map(|(nth, text, times, [image, limited, long_cache, tier], limit, answers)| Call {
-            api: MODELS[nth].0,
-            model: MODELS[nth].1,
-            text: if times > 39_000 { text.repeat(times) } else { text },
-            image: image && MODELS[nth].0 != Api::OpenaiEmbeddings,
-            limit: limited.then_some(limit),
-            answers,
-            long_cache: long_cache && MODELS[nth].0 == Api::AnthropicMessages,
-            tier: tier && MODELS[nth].1 == "gpt-5",
-        })
+        .prop_map(
+            |(nth, text, times, [image, limited, long_cache, tier], limit, answers)| Call {
+                api: MODELS[nth].0,
+                model: MODELS[nth].1,
+                text: if times > 39_000 { text.repeat(times) } else { text },
+                image: image && MODELS[nth].0 != Api::OpenaiEmbeddings,
+                limit: limited.then_some(limit),
+                answers,
+                long_cache: long_cache && MODELS[nth].0 == Api::AnthropicMessages,
+                tier: tier && MODELS[nth].1 == "gpt-5",
+            },
+        )
 }
 
 impl Call {
@@ -104,9 +112,20 @@ impl Call {
     fn most(&self, context: u64, max_output: u64) -> (u64, u64) {
         let text = self.text.len() as u64 + ADDED;
         let input = if self.image { context } else { text.min(context) };
-        let answers = if matches!(self.api, Api::OpenaiChat | Api::Gemini) { self.answers } else { 1 };
+        let answers = if matches!(self.api, Api::OpenaiChat | Api::Gemini) {
+            self.answers
+        } else {
+            1
+        };
         let output = self.limit.unwrap_or(max_output) * answers;
-        (input, if self.api == Api::OpenaiEmbeddings { 0 } else { output })
+        (
+            input,
+            if self.api == Api::OpenaiEmbeddings {
+                0
+            } else {
+                output
+            },
+        )
     }
 }
 
@@ -115,7 +134,11 @@ fn response(call: &Call, input: u64, output: u64, split: [u64; 4]) -> Value {
     let share = |n: u64, part: u64| n * part / 100;
     let cached = share(input, split[0]);
     let written = share(input - cached, split[1]);
-    let hour = if call.long_cache { share(written, split[2]) } else { 0 };
+    let hour = if call.long_cache {
+        share(written, split[2])
+    } else {
+        0
+    };
     let reasoning = share(output, split[3]);
     match call.api {
         Api::OpenaiChat => json!({"choices": [], "model": call.model, "usage": {
@@ -126,18 +149,26 @@ fn response(call: &Call, input: u64, output: u64, split: [u64; 4]) -> Value {
             "input_tokens": input, "output_tokens": output, "total_tokens": input + output,
             "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
             "output_tokens_details": {"reasoning_tokens": reasoning}}}),
-        Api::AnthropicMessages => json!({"type": "message", "model": call.model, "content": [], "stop_reason": "end_turn", "usage": {
+        Api::AnthropicMessages => {
+            json!({"type": "message", "model": call.model, "content": [], "stop_reason": "end_turn", "usage": {
             "input_tokens": input - cached - written, "cache_read_input_tokens": cached, "cache_creation_input_tokens": written,
             "cache_creation": {"ephemeral_1h_input_tokens": hour, "ephemeral_5m_input_tokens": written - hour},
-            "output_tokens": output}}),
+            "output_tokens": output}})
+        }
         Api::Gemini => {
-            let audio = if call.image { share(input - cached, split[2]) } else { 0 };
+            let audio = if call.image {
+                share(input - cached, split[2])
+            } else {
+                0
+            };
             json!({"candidates": [{"finishReason": "STOP"}], "modelVersion": call.model, "usageMetadata": {
             "promptTokenCount": input, "cachedContentTokenCount": cached,
             "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": audio}],
             "candidatesTokenCount": output - reasoning, "thoughtsTokenCount": reasoning, "totalTokenCount": input + output}})
         }
-        _ => json!({"object": "list", "data": [], "model": call.model, "usage": {"prompt_tokens": input, "total_tokens": input}}),
+        _ => {
+            json!({"object": "list", "data": [], "model": call.model, "usage": {"prompt_tokens": input, "total_tokens": input}})
+        }
     }
 }
 
@@ -173,7 +204,8 @@ proptest! {
         let usage = Usage { input, cached_input: input * cached / 100, output, ..Usage::default() };
         let larger = Usage { input: input + more[0], output: output + more[1], ..usage };
         prop_assert!(cost(larger) >= cost(usage));
-        prop_assert!(cost(Usage { cached_input: 0, ..usage }) >= cost(usage));
+        let new = Usage { cached_input: 0, ..usage };
+        prop_assert!(cost(new) >= cost(usage));
     }
 }
 
@@ -187,28 +219,66 @@ fn settle(body: &str, outcome: &Outcome) -> (Worst, Settled) {
 
 #[test]
 fn settling_takes_the_dearer_where_it_was_not_told() {
-    let told = |usage: &str| read_text(Api::AnthropicMessages, &format!(r#"{{"model":"claude-sonnet-4-6","usage":{usage}}}"#));
-    let hour = r#"{"model":"claude-sonnet-4-6","max_tokens":5,"cache_control":{"type":"ephemeral","ttl":"1h"}}"#;
+    let told = |usage: &str| {
+        read_text(
+            Api::AnthropicMessages,
+            &format!(r#"{{"model":"claude-sonnet-4-6","usage":{usage}}}"#),
+        )
+    };
+    let hour =
+        r#"{"model":"claude-sonnet-4-6","max_tokens":5,"cache_control":{"type":"ephemeral","ttl":"1h"}}"#;
     let five = r#"{"model":"claude-sonnet-4-6","max_tokens":5}"#;
     let written = told(r#"{"input_tokens":0,"cache_creation_input_tokens":1000,"output_tokens":0}"#);
     assert_eq!(settle(five, &written).1.cost, Some(MicroUsd(3750)));
-    assert_eq!(settle(hour, &written).1.cost, Some(MicroUsd(6000)), "for how long was not told");
-    let both = told(r#"{"input_tokens":0,"cache_creation_input_tokens":1000,"cache_creation":{"ephemeral_5m_input_tokens":1000,"ephemeral_1h_input_tokens":0},"output_tokens":0}"#);
+    assert_eq!(
+        settle(hour, &written).1.cost,
+        Some(MicroUsd(6000)),
+        "for how long was not told"
+    );
+    let both = told(
+        r#"{"input_tokens":0,"cache_creation_input_tokens":1000,"cache_creation":{"ephemeral_5m_input_tokens":1000,"ephemeral_1h_input_tokens":0},"output_tokens":0}"#,
+    );
     assert_eq!(settle(hour, &both).1.cost, Some(MicroUsd(3750)));
     // Another model answered than was asked for.
-    let other = read_text(Api::AnthropicMessages, r#"{"model":"claude-opus-5","usage":{"input_tokens":1000,"output_tokens":0}}"#);
+    let other = read_text(
+        Api::AnthropicMessages,
+        r#"{"model":"claude-opus-5","usage":{"input_tokens":1000,"output_tokens":0}}"#,
+    );
     assert_eq!(settle(five, &other).1.cost, Some(MicroUsd(5000)));
-    let unheard = read_text(Api::AnthropicMessages, r#"{"model":"claude-unheard","usage":{"input_tokens":1000,"output_tokens":0}}"#);
+    let unheard = read_text(
+        Api::AnthropicMessages,
+        r#"{"model":"claude-unheard","usage":{"input_tokens":1000,"output_tokens":0}}"#,
+    );
     assert_eq!(settle(five, &unheard).1.cost, Some(MicroUsd(3000)));
     // Refused: nothing. Cut off: everything, and more where more was told.
-    let refused = read(Api::AnthropicMessages, 529, Keep::Hash, &[br#"{"type":"error","error":{"type":"overloaded_error"}}"#]);
+    let refused = read(
+        Api::AnthropicMessages,
+        529,
+        Keep::Hash,
+        &[br#"{"type":"error","error":{"type":"overloaded_error"}}"#],
+    );
     let (_, settled) = settle(five, &refused);
-    assert_eq!((settled.cost, settled.exact, settled.usage), (Some(MicroUsd(0)), true, Usage::default()));
-    let (worst, settled) = settle(five, &read(Api::AnthropicMessages, 200, Keep::Hash, &[b"data: {\"type\":\"ping\"}\n\n"]));
+    assert_eq!(
+        (settled.cost, settled.exact, settled.usage),
+        (Some(MicroUsd(0)), true, Usage::default())
+    );
+    let (worst, settled) = settle(
+        five,
+        &read(
+            Api::AnthropicMessages,
+            200,
+            Keep::Hash,
+            &[b"data: {\"type\":\"ping\"}\n\n"],
+        ),
+    );
     assert_eq!((settled.usage.tokens(), settled.exact), (worst.tokens(), false));
     let cut = read(Api::AnthropicMessages, 200, Keep::Hash, &[b"data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":900000,\"output_tokens\":1}}}\n\n"]);
     let (_, settled) = settle(five, &cut);
-    assert!(settled.usage.input == 900_000 && settled.usage.output == 5 && settled.cost.unwrap() >= MicroUsd(2_700_000));
+    assert!(
+        settled.usage.input == 900_000
+            && settled.usage.output == 5
+            && settled.cost.unwrap() >= MicroUsd(2_700_000)
+    );
 }
 
 fn step(keep: Keep) -> Step {
@@ -238,12 +308,24 @@ fn step(keep: Keep) -> Step {
 fn a_step_keeps_what_it_may() {
     let kept = step(Keep::Text(1000));
     let text = serde_json::to_string(&kept).unwrap();
-    assert!(text.contains("I'll check the weather.") && text.contains("*, CA") && !text.contains("San Francisco"), "{text}");
-    assert_eq!(kept.cost_micro_usd, Some(MicroUsd(150 + 1200 + 3750 + 1200 + 1335)));
+    assert!(
+        text.contains("I'll check the weather.") && text.contains("*, CA") && !text.contains("San Francisco"),
+        "{text}"
+    );
+    assert_eq!(
+        kept.cost_micro_usd,
+        Some(MicroUsd(150 + 1200 + 3750 + 1200 + 1335))
+    );
     let hashed = step(Keep::Hash);
     let text = serde_json::to_string(&hashed).unwrap();
     assert!(!text.contains("weather.") && !text.contains("CA"), "{text}");
-    assert!(matches!(hashed.tool_calls().next(), Some(("get_weather", Some(Stored::Hashed { bytes: 69, .. })))), "{text}");
+    assert!(
+        matches!(
+            hashed.tool_calls().next(),
+            Some(("get_weather", Some(Stored::Hashed { bytes: 64, .. })))
+        ),
+        "{text}"
+    );
     let nothing = step(Keep::Nothing);
     assert!(matches!(nothing.tool_calls().next(), Some(("get_weather", None))));
     for step in [kept, hashed, nothing] {
@@ -254,30 +336,61 @@ fn a_step_keeps_what_it_may() {
 
 #[test]
 fn a_step_is_a_span_of_the_conventions() {
-    let ids = otlp::Ids { trace: [0xab; 16], span: [0x01; 8], parent: Some([0x02; 8]) };
+    let ids = otlp::Ids {
+        trace: [0xab; 16],
+        span: [0x01; 8],
+        parent: Some([0x02; 8]),
+    };
     let span = otlp::span(&step(Keep::Text(1000)), &ids);
     assert_eq!(span["traceId"], "ab".repeat(16));
-    assert_eq!((&span["spanId"], &span["parentSpanId"]), (&json!("01".repeat(8)), &json!("02".repeat(8))));
-    assert_eq!((&span["name"], &span["kind"]), (&json!("chat claude-sonnet-4-6"), &json!(3)));
+    assert_eq!(
+        (&span["spanId"], &span["parentSpanId"]),
+        (&json!("01".repeat(8)), &json!("02".repeat(8)))
+    );
+    assert_eq!(
+        (&span["name"], &span["kind"]),
+        (&json!("chat claude-sonnet-4-6"), &json!(3))
+    );
     assert_eq!(span["startTimeUnixNano"], "1700000000123000000");
     assert_eq!(span["endTimeUnixNano"], "1700000002623000000");
     let value = |key: &str| {
         let list = span["attributes"].as_array().unwrap();
-        list.iter().find(|a| a["key"] == key).map(|a| a["value"].clone()).unwrap_or_default()
+        list.iter()
+            .find(|a| a["key"] == key)
+            .map(|a| a["value"].clone())
+            .unwrap_or_default()
     };
     for (key, expected) in [
         ("gen_ai.operation.name", json!({"stringValue": "chat"})),
         ("gen_ai.provider.name", json!({"stringValue": "anthropic"})),
-        ("gen_ai.request.model", json!({"stringValue": "claude-sonnet-4-6"})),
+        (
+            "gen_ai.request.model",
+            json!({"stringValue": "claude-sonnet-4-6"}),
+        ),
         ("gen_ai.request.stream", json!({"boolValue": true})),
         ("gen_ai.request.max_tokens", json!({"intValue": "1024"})),
-        ("gen_ai.response.id", json!({"stringValue": "msg_01XFDUDYJgAACzvnptvVoYEL"})),
-        ("gen_ai.response.finish_reasons", json!({"arrayValue": {"values": [{"stringValue": "tool_use"}]}})),
-        ("gen_ai.response.time_to_first_chunk", json!({"doubleValue": 0.32})),
+        (
+            "gen_ai.response.id",
+            json!({"stringValue": "msg_01XFDUDYJgAACzvnptvVoYEL"}),
+        ),
+        (
+            "gen_ai.response.finish_reasons",
+            json!({"arrayValue": {"values": [{"stringValue": "tool_use"}]}}),
+        ),
+        (
+            "gen_ai.response.time_to_first_chunk",
+            json!({"doubleValue": 0.32}),
+        ),
         ("gen_ai.usage.input_tokens", json!({"intValue": "5250"})),
         ("gen_ai.usage.output_tokens", json!({"intValue": "89"})),
-        ("gen_ai.usage.cache_read.input_tokens", json!({"intValue": "4000"})),
-        ("gen_ai.usage.cache_creation.input_tokens", json!({"intValue": "1200"})),
+        (
+            "gen_ai.usage.cache_read.input_tokens",
+            json!({"intValue": "4000"}),
+        ),
+        (
+            "gen_ai.usage.cache_creation.input_tokens",
+            json!({"intValue": "1200"}),
+        ),
         ("gen_ai.usage.reasoning.output_tokens", json!({"intValue": "30"})),
         ("qila.cost.micro_usd", json!({"intValue": "7635"})),
         ("server.port", json!({"intValue": "443"})),
@@ -286,9 +399,13 @@ fn a_step_is_a_span_of_the_conventions() {
     ] {
         assert_eq!(value(key), expected, "{key}");
     }
-    let messages: Value = serde_json::from_str(value("gen_ai.output.messages")["stringValue"].as_str().unwrap()).unwrap();
+    let messages: Value =
+        serde_json::from_str(value("gen_ai.output.messages")["stringValue"].as_str().unwrap()).unwrap();
     assert_eq!(messages[0]["parts"][2]["arguments"]["location"], "*, CA");
-    assert_eq!(messages[0]["parts"][1], json!({"type": "text", "content": "I'll check the weather."}));
+    assert_eq!(
+        messages[0]["parts"][1],
+        json!({"type": "text", "content": "I'll check the weather."})
+    );
     let hashed = otlp::span(&step(Keep::Hash), &ids).to_string();
     assert!(!hashed.contains("gen_ai.output.messages"), "{hashed}");
     let body = otlp::export(vec![span], &[("service.name", "qila")]);
@@ -297,5 +414,9 @@ fn a_step_is_a_span_of_the_conventions() {
     failed.status = 500;
     let failed = otlp::span(&failed, &ids);
     assert_eq!(failed["status"]["code"], 2);
-    assert!(failed.to_string().contains(r#"{"key":"error.type","value":{"stringValue":"500"}}"#));
+    assert!(
+        failed
+            .to_string()
+            .contains(r#"{"key":"error.type","value":{"stringValue":"500"}}"#)
+    );
 }

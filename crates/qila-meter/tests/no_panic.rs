@@ -48,7 +48,9 @@ fn responses() -> Vec<Vec<u8>> {
         "anthropic" => 3,
         _ => 4,
     };
-    let with = |(n, (_, name, bytes)): (usize, &(_, &str, &[u8]))| [&[nth(name) + 5 * (n as u8 % 3), 13][..], bytes].concat();
+    let with = |(n, (_, name, bytes)): (usize, &(_, &str, &[u8]))| {
+        [&[nth(name) + 5 * (n as u8 % 3), 13][..], bytes].concat()
+    };
     TRANSCRIPTS.iter().enumerate().map(with).collect()
 }
 

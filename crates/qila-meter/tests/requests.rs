@@ -1,5 +1,9 @@
 //! Requests as agents send them, and as agents that want to pay less would.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests, outside a test function")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside a test function"
+)]
 use qila_meter::{ADDED, Api, JsonError, Prices, Request, Unreadable, ask_usage};
 
 fn read(api: Api, body: &str) -> Result<Request, Unreadable> {
@@ -68,16 +72,46 @@ fn what_agents_send_is_bounded_by_its_bytes() {
     for (api, body, model, stream, output, tells) in [
         (Api::OpenaiChat, CHAT, "gpt-5", true, 600, false),
         (Api::OpenaiResponses, RESPONSES, "gpt-6-sol", true, 1000, true),
-        (Api::AnthropicMessages, ANTHROPIC, "claude-sonnet-4-6", true, 4096, true),
+        (
+            Api::AnthropicMessages,
+            ANTHROPIC,
+            "claude-sonnet-4-6",
+            true,
+            4096,
+            true,
+        ),
         (Api::Gemini, GEMINI, "gemini-2.5-pro", false, 1600, true),
-        (Api::OpenaiEmbeddings, r#"{"model":"text-embedding-3-small","input":["a",[1,2,3]],"encoding_format":"float"}"#, "text-embedding-3-small", false, 0, true),
+        (
+            Api::OpenaiEmbeddings,
+            r#"{"model":"text-embedding-3-small","input":["a",[1,2,3]],"encoding_format":"float"}"#,
+            "text-embedding-3-small",
+            false,
+            0,
+            true,
+        ),
     ] {
         let request = read(api, body).unwrap();
-        assert_eq!((request.model.as_str(), request.stream, request.tells_usage), (model, stream, tells), "{api}");
-        assert_eq!((&request.beyond, &request.hosted, request.audio), (&None, &None, false), "{api}");
-        assert_eq!((request.surcharges.len(), request.long_cache, request.other_models), (0, false, None), "{api}");
+        assert_eq!(
+            (request.model.as_str(), request.stream, request.tells_usage),
+            (model, stream, tells),
+            "{api}"
+        );
+        assert_eq!(
+            (&request.beyond, &request.hosted, request.audio),
+            (&None, &None, false),
+            "{api}"
+        );
+        assert_eq!(
+            (request.surcharges.len(), request.long_cache, request.other_models),
+            (0, false, None),
+            "{api}"
+        );
         let worst = prices.worst(&request).unwrap();
-        assert_eq!((worst.input, worst.output), (body.len() as u64 + ADDED, output), "{api}");
+        assert_eq!(
+            (worst.input, worst.output),
+            (body.len() as u64 + ADDED, output),
+            "{api}"
+        );
         assert!(prices.worst_cost(&request, &worst).unwrap().0 > 0, "{api}");
     }
 }
@@ -85,28 +119,116 @@ fn what_agents_send_is_bounded_by_its_bytes() {
 #[test]
 fn what_the_bytes_do_not_bound_is_named() {
     for (api, body, wanted) in [
-        (Api::OpenaiChat, r#"{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:,"}}]}]}"#, "messages.[].content.[].type: image_url"),
-        (Api::OpenaiChat, r#"{"model":"m","messages":[{"content":[{"image_url":"https://x"}]}]}"#, "messages.[].content.[]: image_url"),
-        (Api::OpenaiChat, r#"{"model":"m","messages":[{"content":[{"type":"text","type":"input_audio","text":"x"}]}]}"#, "messages.[].content.[].type: input_audio"),
-        (Api::OpenaiChat, r#"{"model":"m","messages":[{"role":"assistant","audio":{"id":"a"}}]}"#, "messages.[]: audio"),
-        (Api::OpenaiChat, r#"{"model":"m","transforms":["middle-out"]}"#, "transforms"),
-        (Api::OpenaiResponses, r#"{"model":"m","previous_response_id":"resp_1"}"#, "previous_response_id"),
-        (Api::OpenaiResponses, r#"{"model":"m","conversation":{"id":"c"}}"#, "conversation"),
-        (Api::OpenaiResponses, r#"{"model":"m","prompt":{"id":"p"}}"#, "prompt"),
-        (Api::OpenaiResponses, r#"{"model":"m","input":[{"id":"msg_1"}]}"#, "input.[]: id"),
-        (Api::OpenaiResponses, r#"{"model":"m","input":[{"type":"item_reference","id":"msg_1"}]}"#, "input.[].type: item_reference"),
-        (Api::OpenaiResponses, r#"{"model":"m","input":[{"type":"reasoning","id":"rs_1","summary":[]}]}"#, "input.[]: id"),
-        (Api::OpenaiResponses, r#"{"model":"m","input":[{"content":[{"type":"input_file","file_id":"f"}]}]}"#, "input.[].content.[].type: input_file"),
-        (Api::OpenaiResponses, r#"{"model":"m","input":[{"type":"function_call_output","output":[{"type":"input_image"}]}]}"#, "input.[].output.[].type: input_image"),
-        (Api::AnthropicMessages, r#"{"model":"m","messages":[{"content":[{"type":"document","source":{}}]}]}"#, "messages.[].content.[].type: document"),
-        (Api::AnthropicMessages, r#"{"model":"m","messages":[{"content":[{"type":"tool_result","content":[{"type":"image"}]}]}]}"#, "messages.[].content.[].content.[].type: image"),
-        (Api::AnthropicMessages, r#"{"model":"m","container":"c"}"#, "container"),
-        (Api::AnthropicMessages, r#"{"model":"m","context_management":{"edits":[{"type":"compact_20260112"}]}}"#, "context_management.?.[].type: compact_20260112"),
-        (Api::Gemini, r#"{"contents":[{"parts":[{"inlineData":{"mimeType":"image/png","data":""}}]}]}"#, "contents.[].parts.[]: inlineData"),
-        (Api::Gemini, r#"{"contents":[{"parts":[{"file_data":{}}]}]}"#, "contents.[].parts.[]: file_data"),
-        (Api::Gemini, r#"{"cachedContent":"cachedContents/1"}"#, "cachedContent"),
-        (Api::Gemini, r#"{"contents":[{"parts":[{"functionResponse":{"parts":[{"inlineData":{}}]}}]}]}"#, "contents.[].parts.[].function_call.parts.[]: inlineData"),
-        (Api::OpenaiEmbeddings, r#"{"model":"m","input":[{"image":"u"}]}"#, "input.[]"),
+        (
+            Api::OpenaiChat,
+            r#"{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:,"}}]}]}"#,
+            "messages.[].content.[].type: image_url",
+        ),
+        (
+            Api::OpenaiChat,
+            r#"{"model":"m","messages":[{"content":[{"image_url":"https://x"}]}]}"#,
+            "messages.[].content.[]: image_url",
+        ),
+        (
+            Api::OpenaiChat,
+            r#"{"model":"m","messages":[{"content":[{"type":"text","type":"input_audio","text":"x"}]}]}"#,
+            "messages.[].content.[].type: input_audio",
+        ),
+        (
+            Api::OpenaiChat,
+            r#"{"model":"m","messages":[{"role":"assistant","audio":{"id":"a"}}]}"#,
+            "messages.[]: audio",
+        ),
+        (
+            Api::OpenaiChat,
+            r#"{"model":"m","transforms":["middle-out"]}"#,
+            "transforms",
+        ),
+        (
+            Api::OpenaiResponses,
+            r#"{"model":"m","previous_response_id":"resp_1"}"#,
+            "previous_response_id",
+        ),
+        (
+            Api::OpenaiResponses,
+            r#"{"model":"m","conversation":{"id":"c"}}"#,
+            "conversation",
+        ),
+        (
+            Api::OpenaiResponses,
+            r#"{"model":"m","prompt":{"id":"p"}}"#,
+            "prompt",
+        ),
+        (
+            Api::OpenaiResponses,
+            r#"{"model":"m","input":[{"id":"msg_1"}]}"#,
+            "input.[]: id",
+        ),
+        (
+            Api::OpenaiResponses,
+            r#"{"model":"m","input":[{"type":"item_reference","id":"msg_1"}]}"#,
+            "input.[].type: item_reference",
+        ),
+        (
+            Api::OpenaiResponses,
+            r#"{"model":"m","input":[{"type":"reasoning","id":"rs_1","summary":[]}]}"#,
+            "input.[]: id",
+        ),
+        (
+            Api::OpenaiResponses,
+            r#"{"model":"m","input":[{"content":[{"type":"input_file","file_id":"f"}]}]}"#,
+            "input.[].content.[].type: input_file",
+        ),
+        (
+            Api::OpenaiResponses,
+            r#"{"model":"m","input":[{"type":"function_call_output","output":[{"type":"input_image"}]}]}"#,
+            "input.[].output.[].type: input_image",
+        ),
+        (
+            Api::AnthropicMessages,
+            r#"{"model":"m","messages":[{"content":[{"type":"document","source":{}}]}]}"#,
+            "messages.[].content.[].type: document",
+        ),
+        (
+            Api::AnthropicMessages,
+            r#"{"model":"m","messages":[{"content":[{"type":"tool_result","content":[{"type":"image"}]}]}]}"#,
+            "messages.[].content.[].content.[].type: image",
+        ),
+        (
+            Api::AnthropicMessages,
+            r#"{"model":"m","container":"c"}"#,
+            "container",
+        ),
+        (
+            Api::AnthropicMessages,
+            r#"{"model":"m","context_management":{"edits":[{"type":"compact_20260112"}]}}"#,
+            "context_management.?.[].type: compact_20260112",
+        ),
+        (
+            Api::Gemini,
+            r#"{"contents":[{"parts":[{"inlineData":{"mimeType":"image/png","data":""}}]}]}"#,
+            "contents.[].parts.[]: inlineData",
+        ),
+        (
+            Api::Gemini,
+            r#"{"contents":[{"parts":[{"file_data":{}}]}]}"#,
+            "contents.[].parts.[]: file_data",
+        ),
+        (
+            Api::Gemini,
+            r#"{"cachedContent":"cachedContents/1"}"#,
+            "cachedContent",
+        ),
+        (
+            Api::Gemini,
+            r#"{"contents":[{"parts":[{"functionResponse":{"parts":[{"inlineData":{}}]}}]}]}"#,
+            "contents.[].parts.[].function_call.parts.[]: inlineData",
+        ),
+        (
+            Api::OpenaiEmbeddings,
+            r#"{"model":"m","input":[{"image":"u"}]}"#,
+            "input.[]",
+        ),
     ] {
         let wanted = wanted.replace("parts.[].function_call.parts", "parts.[].functionResponse.parts");
         let request = read(api, body).unwrap();
@@ -118,15 +240,51 @@ fn what_the_bytes_do_not_bound_is_named() {
 #[test]
 fn tools_of_the_provider_are_found() {
     for (api, body, wanted) in [
-        (Api::OpenaiChat, r#"{"model":"m","web_search_options":{}}"#, Some("web_search_options")),
-        (Api::OpenaiResponses, r#"{"model":"m","tools":[{"type":"function"},{"type":"web_search"}]}"#, Some("web_search")),
-        (Api::OpenaiResponses, r#"{"model":"m","tools":[{"type":"mcp","server_url":"u"}]}"#, Some("mcp")),
-        (Api::OpenaiResponses, r#"{"model":"m","tools":[{"type":"namespace","tools":[{"type":"function"},{"type":"file_search"}]}]}"#, Some("file_search")),
-        (Api::AnthropicMessages, r#"{"model":"m","tools":[{"type":"web_search_20250305","name":"web_search"}]}"#, Some("web_search_20250305")),
-        (Api::AnthropicMessages, r#"{"model":"m","mcp_servers":[{"url":"u"}]}"#, Some("mcp_servers")),
-        (Api::AnthropicMessages, r#"{"model":"m","tools":[{"type":"custom","name":"x"},{"type":"text_editor_20250728"}]}"#, None),
-        (Api::Gemini, r#"{"tools":[{"google_search":{}}]}"#, Some("google_search")),
-        (Api::Gemini, r#"{"tools":[{"function_declarations":[]},{"codeExecution":{}}]}"#, Some("codeExecution")),
+        (
+            Api::OpenaiChat,
+            r#"{"model":"m","web_search_options":{}}"#,
+            Some("web_search_options"),
+        ),
+        (
+            Api::OpenaiResponses,
+            r#"{"model":"m","tools":[{"type":"function"},{"type":"web_search"}]}"#,
+            Some("web_search"),
+        ),
+        (
+            Api::OpenaiResponses,
+            r#"{"model":"m","tools":[{"type":"mcp","server_url":"u"}]}"#,
+            Some("mcp"),
+        ),
+        (
+            Api::OpenaiResponses,
+            r#"{"model":"m","tools":[{"type":"namespace","tools":[{"type":"function"},{"type":"file_search"}]}]}"#,
+            Some("file_search"),
+        ),
+        (
+            Api::AnthropicMessages,
+            r#"{"model":"m","tools":[{"type":"web_search_20250305","name":"web_search"}]}"#,
+            Some("web_search_20250305"),
+        ),
+        (
+            Api::AnthropicMessages,
+            r#"{"model":"m","mcp_servers":[{"url":"u"}]}"#,
+            Some("mcp_servers"),
+        ),
+        (
+            Api::AnthropicMessages,
+            r#"{"model":"m","tools":[{"type":"custom","name":"x"},{"type":"text_editor_20250728"}]}"#,
+            None,
+        ),
+        (
+            Api::Gemini,
+            r#"{"tools":[{"google_search":{}}]}"#,
+            Some("google_search"),
+        ),
+        (
+            Api::Gemini,
+            r#"{"tools":[{"function_declarations":[]},{"codeExecution":{}}]}"#,
+            Some("codeExecution"),
+        ),
     ] {
         assert_eq!(read(api, body).unwrap().hosted.as_deref(), wanted, "{body}");
     }
@@ -135,22 +293,45 @@ fn tools_of_the_provider_are_found() {
 #[test]
 fn settings_that_cost() {
     let chat = |body: &str| read(Api::OpenaiChat, body).unwrap();
-    assert_eq!(chat(r#"{"model":"m","service_tier":"priority"}"#).surcharges, ["service_tier:priority"]);
-    assert_eq!(chat(r#"{"model":"m","service_tier":"fast"}"#).surcharges, ["service_tier:priority"]);
-    assert!(chat(r#"{"model":"m","service_tier":"flex"}"#).surcharges.is_empty());
+    assert_eq!(
+        chat(r#"{"model":"m","service_tier":"priority"}"#).surcharges,
+        ["service_tier:priority"]
+    );
+    assert_eq!(
+        chat(r#"{"model":"m","service_tier":"fast"}"#).surcharges,
+        ["service_tier:priority"]
+    );
+    assert!(
+        chat(r#"{"model":"m","service_tier":"flex"}"#)
+            .surcharges
+            .is_empty()
+    );
     assert!(chat(r#"{"model":"m","modalities":["text","audio"]}"#).audio);
     assert!(!chat(r#"{"model":"m","modalities":["text"]}"#).audio);
-    assert_eq!(chat(r#"{"model":"m","max_tokens":10,"max_completion_tokens":20}"#).max_output, Some(20));
+    assert_eq!(
+        chat(r#"{"model":"m","max_tokens":10,"max_completion_tokens":20}"#).max_output,
+        Some(20)
+    );
     assert_eq!(chat(r#"{"model":"m","max_tokens":1e2}"#).max_output, Some(100));
     for unlimited in ["-1", "0", "null", "99999999999999999999999"] {
-        assert_eq!(chat(&format!(r#"{{"model":"m","max_tokens":{unlimited}}}"#)).max_output, None, "{unlimited}");
+        assert_eq!(
+            chat(&format!(r#"{{"model":"m","max_tokens":{unlimited}}}"#)).max_output,
+            None,
+            "{unlimited}"
+        );
     }
     let body = r#"{"model":"m","max_tokens":10,"prediction":{"type":"content","content":"abc"}}"#;
     assert_eq!(chat(body).extra_output, body.len() as u64);
     let anthropic = |body: &str| read(Api::AnthropicMessages, body).unwrap();
-    assert_eq!(anthropic(r#"{"model":"m","speed":"fast","inference_geo":"us"}"#).surcharges, ["speed:fast", "inference_geo:us"]);
+    assert_eq!(
+        anthropic(r#"{"model":"m","speed":"fast","inference_geo":"us"}"#).surcharges,
+        ["speed:fast", "inference_geo:us"]
+    );
     assert_eq!(anthropic(r#"{"model":"m","max_tokens":0}"#).max_output, Some(0));
-    assert_eq!(anthropic(r#"{"model":"m","max_tokens":10,"thinking":{"budget_tokens":90}}"#).max_output, Some(100));
+    assert_eq!(
+        anthropic(r#"{"model":"m","max_tokens":10,"thinking":{"budget_tokens":90}}"#).max_output,
+        Some(100)
+    );
     for body in [
         r#"{"model":"m","cache_control":{"type":"ephemeral","ttl":"1h"}}"#,
         r#"{"model":"m","system":[{"type":"text","text":"x","cache_control":{"ttl":"1h"}}]}"#,
@@ -158,7 +339,10 @@ fn settings_that_cost() {
     ] {
         assert!(anthropic(body).long_cache, "{body}");
     }
-    assert_eq!(anthropic(r#"{"model":"m","fallbacks":[{"model":"n"}]}"#).other_models, Some("fallbacks"));
+    assert_eq!(
+        anthropic(r#"{"model":"m","fallbacks":[{"model":"n"}]}"#).other_models,
+        Some("fallbacks")
+    );
 }
 
 #[test]
@@ -167,18 +351,28 @@ fn bodies_that_two_readers_may_read_differently_are_refused() {
     for (body, key) in [
         (r#"{"model":"m","model":"n"}"#, "model"),
         (r#"{"model":"m","max_tokens":1,"max_tokens":99999}"#, "max_tokens"),
-        (r#"{"model":"m","max_tokens":1,"max\u005ftokens":99999}"#, "max_tokens"),
+        (
+            r#"{"model":"m","max_tokens":1,"max\u005ftokens":99999}"#,
+            "max_tokens",
+        ),
         (r#"{"model":"m","stream":true,"stream":false}"#, "stream"),
-        (r#"{"model":"m","stream_options":{"include_usage":true,"include_usage":false}}"#, "include_usage"),
+        (
+            r#"{"model":"m","stream_options":{"include_usage":true,"include_usage":false}}"#,
+            "include_usage",
+        ),
         (r#"{"model":"m","messages":[],"messages":[]}"#, "messages"),
     ] {
-        assert_eq!(refused(Api::OpenaiChat, body), Unreadable::Duplicate(match key {
-            "model" => "model",
-            "max_tokens" => "max_tokens",
-            "stream" => "stream",
-            "include_usage" => "include_usage",
-            _ => "messages",
-        }), "{body}");
+        assert_eq!(
+            refused(Api::OpenaiChat, body),
+            Unreadable::Duplicate(match key {
+                "model" => "model",
+                "max_tokens" => "max_tokens",
+                "stream" => "stream",
+                "include_usage" => "include_usage",
+                _ => "messages",
+            }),
+            "{body}"
+        );
     }
     let both = r#"{"generationConfig":{"maxOutputTokens":1,"max_output_tokens":9}}"#;
     assert!(matches!(refused(Api::Gemini, both), Unreadable::Duplicate(_)));
@@ -189,18 +383,41 @@ fn bodies_that_two_readers_may_read_differently_are_refused() {
         r#"{"model":"m","MODEL":"n"}"#,
         r#"{"model":"m","maxOutputTokens":5}"#,
     ] {
-        assert!(matches!(refused(Api::OpenaiChat, body), Unreadable::Spelling { .. }), "{body}");
+        assert!(
+            matches!(refused(Api::OpenaiChat, body), Unreadable::Spelling { .. }),
+            "{body}"
+        );
     }
-    for body in [r#"{"model":"m","max_tokens":"5"}"#, r#"{"model":"m","n":[2]}"#, r#"{"model":"m","stream":"true"}"#, r#"{"model":["m"]}"#] {
-        assert!(matches!(refused(Api::OpenaiChat, body), Unreadable::Kind(_)), "{body}");
+    for body in [
+        r#"{"model":"m","max_tokens":"5"}"#,
+        r#"{"model":"m","n":[2]}"#,
+        r#"{"model":"m","stream":"true"}"#,
+        r#"{"model":["m"]}"#,
+    ] {
+        assert!(
+            matches!(refused(Api::OpenaiChat, body), Unreadable::Kind(_)),
+            "{body}"
+        );
     }
     assert_eq!(refused(Api::OpenaiChat, "[]"), Unreadable::NoObject);
     assert_eq!(refused(Api::OpenaiChat, "\"x\""), Unreadable::NoObject);
     assert_eq!(refused(Api::OpenaiChat, "{}"), Unreadable::NoModel);
-    assert_eq!(refused(Api::OpenaiChat, ""), Unreadable::Json(JsonError::Incomplete));
-    assert_eq!(refused(Api::OpenaiChat, "{\"model\":\"m\",}"), Unreadable::Json(JsonError::Syntax));
-    assert_eq!(refused(Api::OpenaiChat, "{\"model\":\"m\"} {}"), Unreadable::Json(JsonError::Syntax));
-    assert_eq!(Request::read(Api::OpenaiChat, "/", b"{\"model\":\"\xff\"}"), Err(Unreadable::Utf8));
+    assert_eq!(
+        refused(Api::OpenaiChat, ""),
+        Unreadable::Json(JsonError::Incomplete)
+    );
+    assert_eq!(
+        refused(Api::OpenaiChat, "{\"model\":\"m\",}"),
+        Unreadable::Json(JsonError::Syntax)
+    );
+    assert_eq!(
+        refused(Api::OpenaiChat, "{\"model\":\"m\"} {}"),
+        Unreadable::Json(JsonError::Syntax)
+    );
+    assert_eq!(
+        Request::read(Api::OpenaiChat, "/", b"{\"model\":\"\xff\"}"),
+        Err(Unreadable::Utf8)
+    );
     let deep = format!("{{\"model\":\"m\",\"messages\":{}}}", "[".repeat(200));
     assert_eq!(refused(Api::OpenaiChat, &deep), Unreadable::Json(JsonError::Deep));
 }
@@ -208,8 +425,16 @@ fn bodies_that_two_readers_may_read_differently_are_refused() {
 #[test]
 fn the_path_names_a_model_too() {
     let azure = "/openai/deployments/my-gpt/chat/completions?api-version=2024-10-21";
-    assert_eq!(Request::read(Api::OpenaiChat, azure, b"{}").unwrap().model, "my-gpt");
-    assert_eq!(Request::read(Api::OpenaiChat, azure, b"{\"model\":\"gpt-4o\"}").unwrap().model, "gpt-4o");
+    assert_eq!(
+        Request::read(Api::OpenaiChat, azure, b"{}").unwrap().model,
+        "my-gpt"
+    );
+    assert_eq!(
+        Request::read(Api::OpenaiChat, azure, b"{\"model\":\"gpt-4o\"}")
+            .unwrap()
+            .model,
+        "gpt-4o"
+    );
     let gemini = "/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse";
     let request = Request::read(Api::Gemini, gemini, b"{\"model\":\"cheap\"}").unwrap();
     assert_eq!((request.model.as_str(), request.stream), ("gemini-2.5-pro", true));
@@ -218,17 +443,37 @@ fn the_path_names_a_model_too() {
 #[test]
 fn usage_is_asked_for_and_nothing_else_changes() {
     for (body, expected) in [
-        (r#"{"model":"m","stream":true}"#, Some(r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#)),
-        (r#"{"stream":true,"stream_options":null,"n":1.0} "#, Some(r#"{"stream":true,"stream_options":{"include_usage":true},"n":1.0} "#)),
-        (r#"{"stream":true,"stream_options": {} }"#, Some(r#"{"stream":true,"stream_options": {"include_usage":true} }"#)),
-        (r#"{"stream_options":{"include_obfuscation":false},"stream":true}"#, Some(r#"{"stream_options":{"include_usage":true,"include_obfuscation":false},"stream":true}"#)),
-        (r#"{"stream":true,"stream_options":{"include_usage":false}}"#, Some(r#"{"stream":true,"stream_options":{"include_usage":true}}"#)),
-        (r#"{"stream":true,"stream_options":{"include_usage":null,"x":1}}"#, Some(r#"{"stream":true,"stream_options":{"include_usage":true,"x":1}}"#)),
+        (
+            r#"{"model":"m","stream":true}"#,
+            Some(r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#),
+        ),
+        (
+            r#"{"stream":true,"stream_options":null,"n":1.0} "#,
+            Some(r#"{"stream":true,"stream_options":{"include_usage":true},"n":1.0} "#),
+        ),
+        (
+            r#"{"stream":true,"stream_options": {} }"#,
+            Some(r#"{"stream":true,"stream_options": {"include_usage":true} }"#),
+        ),
+        (
+            r#"{"stream_options":{"include_obfuscation":false},"stream":true}"#,
+            Some(r#"{"stream_options":{"include_usage":true,"include_obfuscation":false},"stream":true}"#),
+        ),
+        (
+            r#"{"stream":true,"stream_options":{"include_usage":false}}"#,
+            Some(r#"{"stream":true,"stream_options":{"include_usage":true}}"#),
+        ),
+        (
+            r#"{"stream":true,"stream_options":{"include_usage":null,"x":1}}"#,
+            Some(r#"{"stream":true,"stream_options":{"include_usage":true,"x":1}}"#),
+        ),
         (r#"{"stream":true,"stream_options":{"include_usage":true}}"#, None),
         (r#"{"stream":false}"#, None),
         (r#"{"messages":[{"stream":true}]}"#, None),
     ] {
-        let asked = ask_usage(body.as_bytes()).unwrap().map(|b| String::from_utf8(b).unwrap());
+        let asked = ask_usage(body.as_bytes())
+            .unwrap()
+            .map(|b| String::from_utf8(b).unwrap());
         assert_eq!(asked.as_deref(), expected, "{body}");
     }
     for body in [

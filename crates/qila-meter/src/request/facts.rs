@@ -8,6 +8,7 @@ use crate::key::K;
 use crate::response::small::Small;
 use crate::surcharge;
 use crate::usage::larger;
+use std::collections::BTreeSet;
 
 /// Facts.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub(crate) struct Facts {
     pub(crate) long_cache: bool,
     pub(crate) audio: bool,
     /// Paths of settings seen so far, to find one that stands twice.
-    seen: Vec<Vec<K>>,
+    seen: BTreeSet<[K; 2]>,
     /// The short text that is being read.
     word: Small,
     /// The last key at the top that is not known.
@@ -64,7 +65,7 @@ impl Facts {
             surcharges: Vec::new(),
             long_cache: false,
             audio: false,
-            seen: Vec::new(),
+            seen: BTreeSet::new(),
             word: Small::default(),
             unknown: Vec::new(),
             item: Item::default(),
@@ -95,17 +96,29 @@ impl Facts {
         }
     }
 
-    /// A key of a setting: outside of lists and near the top.
+    /// A key of a setting: at the top, or in one of the objects there that hold settings.
     fn key(&mut self, path: &[K], written: &[u8]) {
-        let setting = path.len() <= 3 && !path.contains(&K::Elem);
-        if !setting || matches!(path, [K::Metadata | K::Labels | K::ResponseFormat | K::Text | K::LogitBias, _, ..]) {
-            return;
-        }
+        let place = match path {
+            [key] => [K::Other, *key],
+            [
+                group @ (K::StreamOptions
+                | K::Thinking
+                | K::GenerationConfig
+                | K::PromptCacheOptions
+                | K::CacheControl
+                | K::ContextManagement),
+                key,
+            ] => [*group, *key],
+            _ => return,
+        };
         match path.last() {
             Some(K::Other) => {
                 if let Some(key) = K::mistaken(written) {
                     let written = String::from_utf8_lossy(written).into_owned();
-                    self.refuse(Unreadable::Spelling { written, key: key.name() });
+                    self.refuse(Unreadable::Spelling {
+                        written,
+                        key: key.name(),
+                    });
                 } else if path.len() == 1 {
                     // Its value says whether it means anything.
                     self.unknown = written.to_vec();
@@ -115,11 +128,12 @@ impl Facts {
                 // Only Gemini has its settings in both spellings.
                 if self.api != Api::Gemini && written.iter().any(u8::is_ascii_uppercase) {
                     let written = String::from_utf8_lossy(written).into_owned();
-                    self.refuse(Unreadable::Spelling { written, key: key.name() });
-                } else if self.seen.iter().any(|p| p == path) {
+                    self.refuse(Unreadable::Spelling {
+                        written,
+                        key: key.name(),
+                    });
+                } else if !self.seen.insert(place) {
                     self.refuse(Unreadable::Duplicate(key.name()));
-                } else {
-                    self.seen.push(path.to_vec());
                 }
             }
             None => {}
@@ -134,7 +148,8 @@ impl Facts {
             | (Api::AnthropicMessages, [key @ K::MaxTokens])
             | (Api::Gemini, [K::GenerationConfig, key @ K::MaxOutputTokens]) => (&mut self.max_output, key),
             (Api::AnthropicMessages, [K::Thinking, key @ K::BudgetTokens]) => (&mut self.thinking, key),
-            (Api::OpenaiChat, [key @ (K::N | K::BestOf)]) | (Api::Gemini, [K::GenerationConfig, key @ K::CandidateCount]) => {
+            (Api::OpenaiChat, [key @ (K::N | K::BestOf)])
+            | (Api::Gemini, [K::GenerationConfig, key @ K::CandidateCount]) => {
                 if let Event::Number(n) = event {
                     self.choices = self.choices.max(count(n));
                 } else if !matches!(event, Event::Null | Event::Key(_)) {
@@ -147,7 +162,9 @@ impl Facts {
         };
         match event {
             // What is below nothing, and nothing itself but at Anthropic, means no limit to some servers.
-            Event::Number(n) if n.starts_with('-') || (count(n) == 0 && self.api != Api::AnthropicMessages) => {
+            Event::Number(n)
+                if n.starts_with('-') || (count(n) == 0 && self.api != Api::AnthropicMessages) =>
+            {
                 larger(slot, u64::MAX);
             }
             Event::Number(n) => larger(slot, count(n)),
@@ -198,8 +215,15 @@ impl Facts {
             }
             ([K::Prediction], Event::Begin { .. }) => self.prediction = true,
             ([K::Audio], Event::Begin { .. }) => self.audio = true,
-            ([K::ServiceTier | K::Speed | K::InferenceGeo] | [K::PromptCacheOptions, K::Ttl] | [K::PromptCacheRetention], event) => {
-                let Some(word) = self.whole_word(event) else { return };
+            (
+                [K::ServiceTier | K::Speed | K::InferenceGeo]
+                | [K::PromptCacheOptions, K::Ttl]
+                | [K::PromptCacheRetention],
+                event,
+            ) => {
+                let Some(word) = self.whole_word(event) else {
+                    return;
+                };
                 let word = String::from_utf8_lossy(&word).into_owned();
                 let key = path.first().copied().unwrap_or(K::Other);
                 match key {
@@ -235,50 +259,50 @@ impl Facts {
     /// Everything at the top that is not known to be plain.
     fn top(&mut self, path: &[K], event: Event<'_>) {
         let [key] = path else { return };
-        if matches!(event, Event::Key(_) | Event::Null | Event::Bool(false) | Event::Text(_) | Event::End) {
+        if matches!(
+            event,
+            Event::Key(_) | Event::Null | Event::Bool(false) | Event::Text(_) | Event::End
+        ) {
             return;
         }
         match bodies::top(self.api, *key) {
             Top::Hosted => self.hosted(key.name().as_bytes()),
             Top::Beyond => {
-                let name = if *key == K::Other { self.unknown.clone() } else { key.name().as_bytes().to_vec() };
+                let name = if *key == K::Other {
+                    self.unknown.clone()
+                } else {
+                    key.name().as_bytes().to_vec()
+                };
                 self.beyond(&[], &name);
             }
             Top::Plain | Top::Parts | Top::Tools => {}
         }
     }
 
-    /// Inside messages and the like: what is no text.
-    fn inside(&mut self, root: K, path: &[K], event: Event<'_>) {
-        let whole: Vec<K>;
-        let shown = {
-            whole = std::iter::once(root).chain(path.iter().copied()).collect();
-            &whole
-        };
+    /// Inside messages and the like: what is no text. `path` is the whole one, `inside` its rest below the first key.
+    fn inside(&mut self, path: &[K], inside: &[K], event: Event<'_>) {
         if self.api == Api::OpenaiEmbeddings {
             if let Event::Begin { list: false } = event {
-                self.beyond(shown, b"");
+                self.beyond(path, b"");
             }
             return;
         }
-        match (path.last(), event) {
-            (Some(key), Event::Key(written)) if !bodies::text_key(self.api, *key) => {
-                let name = written.to_vec();
-                let parent = shown.get(..shown.len().saturating_sub(1)).unwrap_or_default().to_vec();
-                self.beyond(&parent, &name);
+        match (path, event) {
+            ([parent @ .., key], Event::Key(written)) if !bodies::text_key(self.api, *key) => {
+                self.beyond(parent, written);
             }
-            (Some(K::Type), event) => {
+            ([.., K::Type], event) => {
                 if let Some(word) = self.whole_word(event) {
                     if !bodies::text_type(self.api, &word) {
-                        self.beyond(shown, &word);
+                        self.beyond(path, &word);
                     }
-                    if path.len() == 2 {
+                    if inside.len() == 2 {
                         self.item.kind.add(&word);
                         self.item.kind.end();
                     }
                 }
             }
-            (Some(K::Ttl), event) => {
+            ([.., K::Ttl], event) => {
                 if let Some(word) = self.whole_word(event) {
                     self.long_cache |= word != b"5m";
                 }
@@ -286,13 +310,13 @@ impl Facts {
             _ => {}
         }
         if self.api == Api::OpenaiResponses {
-            self.item(shown, path, event);
+            self.item(path, inside, event);
         }
     }
 
     /// An item of a responses body may be nothing but a reference to an earlier one.
-    fn item(&mut self, shown: &[K], path: &[K], event: Event<'_>) {
-        match (path, event) {
+    fn item(&mut self, path: &[K], inside: &[K], event: Event<'_>) {
+        match (inside, event) {
             ([K::Elem], Event::Begin { .. }) => self.item = Item::default(),
             ([K::Elem, K::Id], Event::TextEnd) => self.item.id = true,
             ([K::Elem, K::EncryptedContent], Event::TextEnd) => self.item.sealed = true,
@@ -303,7 +327,7 @@ impl Facts {
                     _ => false,
                 };
                 if refers {
-                    self.beyond(shown, b"id");
+                    self.beyond(path, b"id");
                 }
             }
             _ => {}
@@ -351,7 +375,7 @@ impl Sink for Facts {
         self.top(path, event);
         match (bodies::top(self.api, root), path.get(1..).unwrap_or_default()) {
             (Top::Parts, rest @ [_, ..]) => {
-                self.inside(root, rest, event);
+                self.inside(path, rest, event);
                 return matches!(event, Event::Begin { .. }) && bodies::opaque(self.api, rest);
             }
             (Top::Tools, rest) => self.tools(rest, event),

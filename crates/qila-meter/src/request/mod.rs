@@ -108,7 +108,11 @@ impl Request {
         }
         let named = facts.model.text();
         let in_path = api::model_in_path(api, path);
-        let model = if api == Api::Gemini { in_path } else { named.or(in_path) };
+        let model = if api == Api::Gemini {
+            in_path
+        } else {
+            named.or(in_path)
+        };
         let stream = api::streams_by_path(path) || facts.stream;
         let body_bytes = body.len() as u64;
         let extra_output = if facts.prediction { body_bytes } else { 0 };

@@ -14,7 +14,7 @@ pub(crate) struct FigureReader {
 }
 
 /// The rest of a path behind the object of figures.
-pub(crate) fn within<'a>(path: &'a [K]) -> Option<&'a [K]> {
+pub(crate) fn within(path: &[K]) -> Option<&[K]> {
     match path {
         [K::Usage | K::UsageMetadata, rest @ ..]
         | [K::Response | K::Message | K::XGroq, K::Usage, rest @ ..]
@@ -80,12 +80,16 @@ impl FigureReader {
             [K::TotalTokens | K::TotalCount] => &mut f.total,
             [K::CacheReadInput | K::CachedContentCount | K::PromptCacheHit | K::Cached]
             | [K::PromptDetails | K::InputDetails, K::Cached] => &mut f.cached,
-            [K::CacheCreationInput] | [K::PromptDetails | K::InputDetails, K::CacheWrite] => &mut f.cache_write,
+            [K::CacheCreationInput] | [K::PromptDetails | K::InputDetails, K::CacheWrite] => {
+                &mut f.cache_write
+            }
             [K::CacheCreation, K::Ephemeral5m] => &mut f.cache_write_5m,
             [K::CacheCreation, K::Ephemeral1h] => &mut f.cache_write_1h,
-            [K::ThoughtsCount] | [K::CompletionDetails | K::OutputDetails, K::ReasoningTokens | K::ThinkingTokens] => {
-                &mut f.reasoning
-            }
+            [K::ThoughtsCount]
+            | [
+                K::CompletionDetails | K::OutputDetails,
+                K::ReasoningTokens | K::ThinkingTokens,
+            ] => &mut f.reasoning,
             [K::PromptDetails | K::InputDetails, K::AudioTokens] => &mut f.audio_input,
             [K::CompletionDetails | K::OutputDetails, K::AudioTokens] => &mut f.audio_output,
             [K::ToolUsePromptCount] => &mut f.tool_input,

@@ -4,16 +4,56 @@ use qila_meter::{Api, Content, Keep, Outcome, Part, Reader, Usage};
 
 /// A transcript, by the API that speaks so.
 pub const TRANSCRIPTS: &[(Api, &str, &[u8])] = &[
-    (Api::OpenaiChat, "chat.json", include_bytes!("../transcripts/chat.json")),
-    (Api::OpenaiChat, "chat.sse", include_bytes!("../transcripts/chat.sse")),
-    (Api::OpenaiResponses, "responses.json", include_bytes!("../transcripts/responses.json")),
-    (Api::OpenaiResponses, "responses.sse", include_bytes!("../transcripts/responses.sse")),
-    (Api::AnthropicMessages, "anthropic.json", include_bytes!("../transcripts/anthropic.json")),
-    (Api::AnthropicMessages, "anthropic.sse", include_bytes!("../transcripts/anthropic.sse")),
-    (Api::Gemini, "gemini.json", include_bytes!("../transcripts/gemini.json")),
-    (Api::Gemini, "gemini.sse", include_bytes!("../transcripts/gemini.sse")),
-    (Api::Gemini, "gemini-list.json", include_bytes!("../transcripts/gemini-list.json")),
-    (Api::OpenaiEmbeddings, "embeddings.json", include_bytes!("../transcripts/embeddings.json")),
+    (
+        Api::OpenaiChat,
+        "chat.json",
+        include_bytes!("../transcripts/chat.json"),
+    ),
+    (
+        Api::OpenaiChat,
+        "chat.sse",
+        include_bytes!("../transcripts/chat.sse"),
+    ),
+    (
+        Api::OpenaiResponses,
+        "responses.json",
+        include_bytes!("../transcripts/responses.json"),
+    ),
+    (
+        Api::OpenaiResponses,
+        "responses.sse",
+        include_bytes!("../transcripts/responses.sse"),
+    ),
+    (
+        Api::AnthropicMessages,
+        "anthropic.json",
+        include_bytes!("../transcripts/anthropic.json"),
+    ),
+    (
+        Api::AnthropicMessages,
+        "anthropic.sse",
+        include_bytes!("../transcripts/anthropic.sse"),
+    ),
+    (
+        Api::Gemini,
+        "gemini.json",
+        include_bytes!("../transcripts/gemini.json"),
+    ),
+    (
+        Api::Gemini,
+        "gemini.sse",
+        include_bytes!("../transcripts/gemini.sse"),
+    ),
+    (
+        Api::Gemini,
+        "gemini-list.json",
+        include_bytes!("../transcripts/gemini-list.json"),
+    ),
+    (
+        Api::OpenaiEmbeddings,
+        "embeddings.json",
+        include_bytes!("../transcripts/embeddings.json"),
+    ),
 ];
 
 pub fn transcript(name: &str) -> (Api, &'static [u8]) {
@@ -41,7 +81,12 @@ pub fn said(outcome: &Outcome) -> Vec<String> {
         Part::Reasoning(c) => format!("reasoning {}", text(c)),
         Part::ToolCall(t) => {
             let hosted = if t.hosted { " (hosted)" } else { "" };
-            format!("{}{hosted} {} {}", t.name, t.id.as_deref().unwrap_or("-"), text(&t.arguments))
+            format!(
+                "{}{hosted} {} {}",
+                t.name,
+                t.id.as_deref().unwrap_or("-"),
+                text(&t.arguments)
+            )
         }
     };
     outcome.choices.iter().flat_map(|c| &c.parts).map(line).collect()
@@ -50,7 +95,13 @@ pub fn said(outcome: &Outcome) -> Vec<String> {
 /// The usage that all transcripts of an API tell.
 pub fn usage(api: Api) -> Usage {
     match api {
-        Api::OpenaiChat => Usage { input: 1486, cached_input: 1408, output: 651, reasoning: 512, ..Usage::default() },
+        Api::OpenaiChat => Usage {
+            input: 1486,
+            cached_input: 1408,
+            output: 651,
+            reasoning: 512,
+            ..Usage::default()
+        },
         Api::OpenaiResponses => Usage {
             input: 328,
             cached_input: 100,
@@ -77,6 +128,9 @@ pub fn usage(api: Api) -> Usage {
             reasoning: 10_000,
             ..Usage::default()
         },
-        _ => Usage { input: 8, ..Usage::default() },
+        _ => Usage {
+            input: 8,
+            ..Usage::default()
+        },
     }
 }
