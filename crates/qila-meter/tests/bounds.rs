@@ -281,6 +281,28 @@ fn settling_takes_the_dearer_where_it_was_not_told() {
     );
 }
 
+#[test]
+fn one_answer_of_several_is_not_the_end() {
+    let prices = Prices::embedded().unwrap();
+    let body = br#"{"generationConfig":{"maxOutputTokens":1000,"candidateCount":2}}"#;
+    let request = Request::read(
+        Api::Gemini,
+        "/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse",
+        body,
+    )
+    .unwrap();
+    let worst = prices.worst(&request).unwrap();
+    let first = "data: {\"candidates\":[{\"index\":0,\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":5,\"totalTokenCount\":9}}\n\n";
+    let settled = prices.settle(&request, &worst, &read_text(Api::Gemini, first));
+    assert_eq!((settled.exact, settled.usage.output), (false, 2000));
+    let both = format!(
+        "{first}{}",
+        first.replace("\"index\":0", "\"index\":1").replace('9', "12")
+    );
+    let settled = prices.settle(&request, &worst, &read_text(Api::Gemini, &both));
+    assert_eq!((settled.exact, settled.usage.output), (true, 7));
+}
+
 fn step(keep: Keep) -> Step {
     let (api, bytes) = transcript("anthropic.sse");
     let body = br#"{"model":"claude-sonnet-4-6","max_tokens":1024,"stream":true}"#;
