@@ -33,6 +33,8 @@ pub(crate) struct Facts {
     seen: BTreeSet<[K; 2]>,
     /// The short text that is being read.
     word: Small,
+    /// The key inside messages that was read just now, if it is not known to be text.
+    odd: Option<Vec<u8>>,
     /// The last key at the top that is not known.
     unknown: Vec<u8>,
     /// The item of a responses body that is being read.
@@ -67,6 +69,7 @@ impl Facts {
             audio: false,
             seen: BTreeSet::new(),
             word: Small::default(),
+            odd: None,
             unknown: Vec::new(),
             item: Item::default(),
         }
@@ -287,9 +290,16 @@ impl Facts {
             }
             return;
         }
+        // A key that is not known to be text means nothing where it is null.
+        if let (Some(name), [parent @ .., _]) = (self.odd.take(), path)
+            && event != Event::Null
+        {
+            self.beyond(parent, &name);
+        }
         match (path, event) {
-            ([parent @ .., key], Event::Key(written)) if !bodies::text_key(self.api, *key) => {
-                self.beyond(parent, written);
+            ([.., K::CacheControl, _], Event::Key(_)) => {}
+            ([.., key], Event::Key(written)) if !bodies::text_key(self.api, *key) => {
+                self.odd = Some(written.to_vec());
             }
             ([.., K::Type], event) => {
                 if let Some(word) = self.whole_word(event) {
