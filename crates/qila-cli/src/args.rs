@@ -23,6 +23,11 @@ pub(crate) enum Command {
     Ps(Ps),
     /// Stop a run.
     Kill(Kill),
+    /// Change what a running agent may reach.
+    Update(Update),
+    /// Be the gateway alone: a proxy for programs outside any sandbox, which holds their keys and keeps the record.
+    #[command(after_help = GATEWAY_HELP)]
+    Gateway(Serve),
     /// Show what a run changed in the workspace.
     Diff(Diff),
     /// Take a run's changes over into the workspace: all that are asked for, or none.
@@ -139,6 +144,48 @@ pub(crate) struct Kill {
     /// Without giving the agent time to end by itself.
     #[arg(long)]
     pub now: bool,
+}
+
+/// `qila update`.
+#[derive(Debug, Args)]
+pub(crate) struct Update {
+    /// The run: its id, the first characters of it, or `latest`.
+    pub run: String,
+    /// Policy file, or the name of a built-in policy, whose `network.allow` and `network.rates` come into force for what begins
+    /// from now on; what they no longer allow ends. All other clauses must be as they were.
+    #[arg(long, short = 'p', value_name = "FILE|NAME")]
+    pub policy: String,
+}
+
+const GATEWAY_HELP: &str = "\
+Prints what programs are to be started with, as lines for a shell, then serves until it is told to end:
+
+  qila gateway --policy ./policy.yaml > proxy.env &
+  . ./proxy.env; ./agent
+
+It is no wall: a program that does not use it, or that is told not to, goes where it likes. `qila run` is the wall.";
+
+/// `qila gateway`.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Policy file, or the name of a built-in policy; of it, `network` and `credentials` count.
+    #[arg(long, short = 'p', value_name = "FILE|NAME")]
+    pub policy: String,
+    /// Where to listen. Port 0: one that is free.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
+    pub listen: std::net::SocketAddr,
+    /// Reach a host of the policy at this address instead of the one that its name resolves to. May be repeated.
+    #[arg(long, value_name = "NAME[:PORT]=ADDR:PORT")]
+    pub upstream: Vec<qila_gateway::Upstream>,
+    /// File of further CA certificates (PEM) to verify upstreams against. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub upstream_ca: Vec<PathBuf>,
+    /// Print what programs need as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// Say nothing else.
+    #[arg(long, short = 'q')]
+    pub quiet: bool,
 }
 
 /// `qila diff`.

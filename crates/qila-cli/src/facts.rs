@@ -186,7 +186,7 @@ fn cpus() -> Vec<u32> {
         .collect()
 }
 
-fn ca_bundles(base: &Path) -> Vec<String> {
+pub(crate) fn ca_bundles(base: &Path) -> Vec<String> {
     let known = [
         "/etc/ssl/certs/ca-certificates.crt",
         "/etc/pki/tls/certs/ca-bundle.crt",

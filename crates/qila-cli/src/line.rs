@@ -96,6 +96,17 @@ fn of(kind: &EventKind) -> Said {
             "",
         ),
         EventKind::Discard => said("discard", "", "", ""),
+        EventKind::GatewayStarted { address, .. } => said("gateway", format!("on {address}"), "listens", ""),
+        EventKind::GatewayEnded => said("gateway", "", "ended", ""),
+        EventKind::PolicyChanged {
+            by_uid,
+            policy_digest,
+        } => said(
+            "policy",
+            format!("changed by user {by_uid} to {policy_digest}"),
+            "",
+            "",
+        ),
         EventKind::Kill { by_uid } => said("kill", format!("asked for by user {by_uid}"), "", ""),
         EventKind::Reclaimed { found } => said("reclaimed", found.join(", "), "", ""),
     }

@@ -8,6 +8,7 @@ mod changes;
 mod doctor;
 mod facts;
 mod fail;
+mod gateway;
 mod guest;
 mod home;
 mod kill;
@@ -20,6 +21,7 @@ mod run;
 mod sockets;
 mod spare;
 mod state;
+mod update;
 
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
@@ -36,6 +38,8 @@ fn command() -> u8 {
         Command::Run(args) => run::run(&args),
         Command::Ps(args) => ps::ps(&args),
         Command::Kill(args) => kill::kill(&args),
+        Command::Update(args) => update::update(&args),
+        Command::Gateway(args) => gateway::gateway(&args),
         Command::Diff(args) => changes::diff(&args),
         Command::Apply(args) => changes::apply(&args),
         Command::Discard(args) => changes::discard(&args),

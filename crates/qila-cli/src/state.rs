@@ -172,6 +172,36 @@ impl RunDir {
         renameat(&self.dir, "meta.new", &self.dir, "meta.json").map_err(|e| fail(e.into()))
     }
 
+    /// Writes a file, whole or not at all.
+    pub(crate) fn put(&self, name: &str, text: &[u8]) -> Result<(), Fail> {
+        let fail = |e: Errno| Fail::io("writing", &self.path.join(name), e.into());
+        let new = format!("{name}.new");
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = openat(&self.dir, new.as_str(), flags, Mode::from_raw_mode(0o600)).map_err(fail)?;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let n = rustix::io::write(&fd, rest).map_err(fail)?;
+            rest = rest.get(n..).unwrap_or(&[]);
+        }
+        renameat(&self.dir, new.as_str(), &self.dir, name).map_err(fail)
+    }
+
+    /// Reads a file of at most so many bytes, and who wrote it.
+    pub(crate) fn get(&self, name: &str, most: u64) -> Option<(Vec<u8>, u32)> {
+        use std::io::Read;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let fd = openat(&self.dir, name, flags, Mode::empty()).ok()?;
+        let uid = rustix::fs::fstat(&fd).ok()?.st_uid;
+        let mut text = Vec::new();
+        std::fs::File::from(fd).take(most).read_to_end(&mut text).ok()?;
+        Some((text, uid))
+    }
+
+    /// Removes a file, if it is there.
+    pub(crate) fn forget(&self, name: &str) {
+        let _ = rustix::fs::unlinkat(&self.dir, name, rustix::fs::AtFlags::empty());
+    }
+
     /// Reads what is known of the run.
     pub(crate) fn meta(&self) -> Option<Meta> {
         use std::io::Read;

@@ -161,46 +161,54 @@ fn a_credential_that_is_not_there_stops_the_launch() {
 #[test]
 fn a_credential_comes_back_in_no_corner_of_an_answer() {
     everywhere(|place, tier| {
-        let server = Upstream::start(&["api.test"], |got, wire| {
-            let key = got
-                .header("authorization")
-                .unwrap_or("")
-                .trim_start_matches("Bearer ")
-                .to_owned();
-            match got.path() {
-                "/v1/reason" => answer(wire, &format!("200 {key}"), "", b"ok"),
-                "/v1/name" => answer(wire, "200 OK", &format!("{key}: 1\r\n"), b"ok"),
-                "/v1/value" => answer(wire, "200 OK", &format!("x-key: {key}\r\n"), b"ok"),
-                "/v1/gzip" => answer(wire, "200 OK", "content-encoding: gzip\r\n", b"\x1f\x8b"),
-                _ => write!(
-                    wire,
-                    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-key: {key}\r\n\r\n"
-                ),
-            }
-        });
-        let ask = "curl -sS -m 20 --raw -i -H \"Authorization: Bearer $API_KEY\" https://api.test/v1";
-        let paths = ["reason", "name", "value", "gzip", "trailer"];
-        let script: Vec<String> = paths.iter().map(|p| format!("{ask}/{p}; echo")).collect();
-        let done = sh(place, tier, &server, &script.join("\n"));
-        let text = out(&done);
-        assert!(!text.to_ascii_lowercase().contains(KEY), "{text}");
-        let codes: Vec<&str> = text
-            .lines()
-            .filter(|l| l.starts_with("HTTP/1.1 "))
-            .map(|l| &l[9..12])
-            .collect();
-        assert_eq!(
-            codes,
-            ["200", "502", "200", "502", "200"],
-            "{text} {}",
-            err(&done)
-        );
-        let sent = server.got();
-        assert!(
-            sent.len() == 5
-                && sent
-                    .iter()
-                    .all(|g| g.header("authorization").is_some_and(|a| a.contains(KEY)))
-        );
+        for version in ["--http1.1", "--http2"] {
+            in_no_corner(place, tier, version);
+        }
     });
+}
+
+fn in_no_corner(place: &common::Place, tier: &str, version: &str) {
+    let server = Upstream::start(&["api.test"], |got, wire| {
+        let key = got
+            .header("authorization")
+            .unwrap_or("")
+            .trim_start_matches("Bearer ")
+            .to_owned();
+        match got.path() {
+            "/v1/reason" => answer(wire, &format!("200 {key}"), "", b"ok"),
+            "/v1/name" => answer(wire, "200 OK", &format!("{key}: 1\r\n"), b"ok"),
+            "/v1/value" => answer(wire, "200 OK", &format!("x-key: {key}\r\n"), b"ok"),
+            "/v1/gzip" => answer(wire, "200 OK", "content-encoding: gzip\r\n", b"\x1f\x8b"),
+            _ => write!(
+                wire,
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-key: {key}\r\n\r\n"
+            ),
+        }
+    });
+    let ask = format!(
+        "curl -sS -m 20 --raw -i {version} -H \"Authorization: Bearer $API_KEY\" https://api.test/v1"
+    );
+    let paths = ["reason", "name", "value", "gzip", "trailer"];
+    let script: Vec<String> = paths.iter().map(|p| format!("{ask}/{p}; echo")).collect();
+    let done = sh(place, tier, &server, &script.join("\n"));
+    let text = out(&done);
+    assert!(!text.to_ascii_lowercase().contains(KEY), "{text}");
+    let codes: Vec<&str> = text
+        .lines()
+        .filter(|l| l.starts_with("HTTP/"))
+        .filter_map(|l| l.split(' ').nth(1))
+        .collect();
+    assert_eq!(
+        codes,
+        ["200", "502", "200", "502", "200"],
+        "{text} {}",
+        err(&done)
+    );
+    let sent = server.got();
+    assert!(
+        sent.len() == 5
+            && sent
+                .iter()
+                .all(|g| g.header("authorization").is_some_and(|a| a.contains(KEY)))
+    );
 }

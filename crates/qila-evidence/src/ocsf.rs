@@ -129,6 +129,30 @@ fn mapped(kind: &EventKind, run: &str) -> Mapped {
             LOW,
             json!({"actor": {"user": {"uid": by_uid.to_string()}}, "status_id": SUCCESS}),
         ),
+        EventKind::GatewayStarted { address, .. } => {
+            let own = json!({
+                "app": {"name": "Qila gateway", "uid": run},
+                "status_id": SUCCESS,
+                "status_detail": format!("listens on {address}"),
+            });
+            (class::APPLICATION, 3, INFORMATIONAL, own)
+        }
+        EventKind::GatewayEnded => {
+            let own = json!({"app": {"name": "Qila gateway", "uid": run}, "status_id": SUCCESS});
+            (class::APPLICATION, 4, INFORMATIONAL, own)
+        }
+        EventKind::PolicyChanged {
+            policy_digest,
+            by_uid,
+        } => {
+            let own = json!({
+                "app": {"name": "Qila sandbox", "uid": run},
+                "actor": {"user": {"uid": by_uid.to_string()}},
+                "status_id": SUCCESS,
+                "status_detail": format!("rules changed to policy {policy_digest}"),
+            });
+            (class::APPLICATION, OTHER, LOW, own)
+        }
         EventKind::Reclaimed { found } => {
             let own = json!({
                 "app": {"name": "Qila sandbox", "uid": run},

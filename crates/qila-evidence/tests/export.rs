@@ -262,6 +262,15 @@ fn every_event_has_its_ocsf_class() {
             3,
             1,
         ),
+        (
+            EventKind::PolicyChanged {
+                policy_digest: "d".into(),
+                by_uid: 0,
+            },
+            6002,
+            99,
+            2,
+        ),
         (EventKind::Discard, 1001, 4, 1),
         (EventKind::Kill { by_uid: 1000 }, 1007, 2, 2),
         (

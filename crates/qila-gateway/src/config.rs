@@ -1,9 +1,12 @@
 //! What a gateway is started with.
-use qila_policy::Permit;
 use qila_policy::model::HostName;
+use qila_policy::{Bundle, Constitution, Permit};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use zeroize::Zeroizing;
 
 /// What a gateway is started with.
 #[derive(Debug)]
@@ -16,10 +19,32 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Files of further CA certificates (PEM) that upstreams are verified against, beside the host's.
     pub upstream_ca: Vec<PathBuf>,
+    /// A proxy for programs that are in no sandbox, and its password.
+    pub proxy_password: Option<Zeroizing<String>>,
     /// Home directory of the caller, to find files of credentials.
     pub home: Option<String>,
     /// Workspace on the host, likewise.
     pub workspace: Option<String>,
+}
+
+/// Rules that are to replace those of a running gateway.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Rewrite {
+    /// Where they stand.
+    pub policy: Bundle,
+    /// Optional credentials that the run was started without.
+    pub absent: BTreeSet<String>,
+}
+
+impl Rewrite {
+    /// The permit, as it would be given to a gateway at its start.
+    pub fn permit(&self) -> Result<Permit, String> {
+        let policy = self.policy.policy().map_err(|e| e.to_string())?;
+        let policy = policy
+            .without_credentials(&self.absent)
+            .map_err(|e| e.to_string())?;
+        Permit::grant(policy, &Constitution::default()).map_err(|e| e.to_string())
+    }
 }
 
 /// What the agent holds instead of a credential: worth nothing anywhere else.

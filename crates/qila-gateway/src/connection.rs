@@ -70,6 +70,8 @@ impl fmt::Display for Destination {
 enum Speaks {
     Tls,
     Http,
+    /// HTTP/2 without TLS, as who knows beforehand that the server speaks it.
+    Http2,
     Other,
     Nothing,
 }
@@ -77,6 +79,9 @@ enum Speaks {
 /// Serves one connection to its end. Errors are those of sockets; decisions are recorded where they are made.
 pub(crate) async fn serve(gate: Rc<Gate>, stream: TcpStream) -> std::io::Result<()> {
     let _ = stream.set_nodelay(true);
+    if gate.door.is_some() {
+        return proxy::serve(gate, stream).await;
+    }
     let to = sockopt::ip_original_dst(&stream);
     let here = stream.local_addr()?;
     let (ip, port) = match to {
@@ -131,7 +136,8 @@ pub(crate) async fn route(
     to: Destination,
     port: u16,
 ) -> std::io::Result<()> {
-    let verdict = gate.authorizer.decide(&Ask::Connect {
+    let rules = gate.rules();
+    let verdict = rules.authorizer.decide(&Ask::Connect {
         host: to.as_host(),
         port,
     });
@@ -141,7 +147,7 @@ pub(crate) async fn route(
         refuse(&gate, &stream, decision).await;
         return Ok(());
     }
-    if gate.rates.connections.as_ref().is_some_and(|b| !b.try_take()) {
+    if rules.rates.connections.as_ref().is_some_and(|b| !b.try_take()) {
         let reason = "more connections than `network.rates.connections` allows";
         refuse(&gate, &stream, denied(access, reason)).await;
         return Ok(());
@@ -153,6 +159,10 @@ pub(crate) async fn route(
         (Speaks::Http, _) => {
             let session = Session::fixed(to, port, false);
             http::serve(gate, Prefixed::new(first, stream), session).await;
+        }
+        (Speaks::Http2, _) => {
+            let session = Session::fixed(to, port, false);
+            http::serve_http2(gate, Prefixed::new(first, stream), session).await;
         }
         (Speaks::Tls, true) => return terminate(gate, Prefixed::new(first, stream), to, port).await,
         (Speaks::Nothing | Speaks::Other, true) => {
@@ -229,6 +239,9 @@ fn spoken(first: &[u8]) -> Option<Speaks> {
             .any(|b| !(b.is_ascii_graphic() || matches!(b, b' ' | b'\t' | b'\r')));
         return (binary || text.len() > MAX_LINE).then_some(Speaks::Other);
     };
+    if start == 0 && line == b"PRI * HTTP/2.0\r" {
+        return Some(Speaks::Http2);
+    }
     let line = String::from_utf8_lossy(line).to_ascii_uppercase();
     let request = line
         .split_ascii_whitespace()
@@ -275,10 +288,16 @@ async fn terminate(gate: Rc<Gate>, stream: Prefixed, to: Destination, port: u16)
         }
     };
     match timeout(FIRST_WORDS, start.into_stream(config)).await? {
-        Ok(stream) => http::serve(gate.clone(), stream, Session::fixed(to.clone(), port, true)).await,
+        Ok(stream) => {
+            let session = Session::fixed(to.clone(), port, true);
+            match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => http::serve_http2(gate.clone(), stream, session).await,
+                _ => http::serve(gate.clone(), stream, session).await,
+            }
+        }
         Err(e) => {
             let reason = format!(
-                "TLS with the agent failed ({e}): it speaks no HTTP/1.1, or trusts only certificates of its own; \
+                "TLS with the agent failed ({e}): it speaks neither HTTP/2 nor HTTP/1.1, or trusts only certificates of its own; \
                  a rule without methods, paths and credential passes TLS through untouched"
             );
             let _ = gate.recorder.noted(denied(access(), reason)).await;
@@ -304,7 +323,8 @@ async fn pass(
         refuse(&gate, &stream, denied(access, reason)).await;
         return Ok(());
     }
-    if !gate.rates.of_rule(verdict.rule) {
+    let rules = gate.rules();
+    if !rules.rates.of_rule(verdict.rule) {
         let reason = "more connections than the rule's `rate` allows";
         refuse(&gate, &stream, denied(access, reason)).await;
         return Ok(());
@@ -327,15 +347,20 @@ async fn pass(
     {
         return Ok(());
     }
-    crate::rate::take(gate.rates.upload.as_ref(), first.len()).await;
+    crate::rate::take(rules.rates.upload.as_ref(), first.len()).await;
     upstream.write_all(&first).await?;
-    relay::relay(
+    let relayed = relay::relay(
         &stream,
         &upstream,
-        gate.rates.upload.as_ref(),
-        gate.rates.download.as_ref(),
-    )
-    .await
+        rules.rates.upload.as_ref(),
+        rules.rates.download.as_ref(),
+    );
+    tokio::select! {
+        done = relayed => return done,
+        why = gate.withdrawn(&to, port) => refuse(&gate, &stream, denied(access, why)).await,
+    }
+    reset(&upstream);
+    Ok(())
 }
 
 /// Whether the TLS greeting names the host that the connection goes to.
@@ -402,7 +427,7 @@ async fn server_first(
                 if got? == 0 {
                     return Ok(true);
                 }
-                crate::rate::take(gate.rates.download.as_ref(), greeting.len()).await;
+                crate::rate::take(gate.rules().rates.download.as_ref(), greeting.len()).await;
                 stream.write_all(&greeting).await?;
                 greeting.clear();
             }
@@ -412,7 +437,7 @@ async fn server_first(
     let spoken = listen(stream, first, true).await?;
     let wrong = match spoken {
         Speaks::Tls => agree(stream, first, to).await?.err(),
-        Speaks::Http => {
+        Speaks::Http | Speaks::Http2 => {
             Some("an HTTP request after a long silence: its host cannot be checked any more".to_owned())
         }
         Speaks::Other | Speaks::Nothing => None,
@@ -434,7 +459,8 @@ mod tests {
             (&b"\x16\x03\x01"[..], Some(Speaks::Tls)),
             (b"GET / HTTP/1.1\r\n", Some(Speaks::Http)),
             (b"\r\n\n get / http/1.0\n", Some(Speaks::Http)),
-            (b"PRI * HTTP/2.0\r\n\r\nSM", Some(Speaks::Http)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM", Some(Speaks::Http2)),
+            (b"\r\nPRI * HTTP/2.0\r\n", Some(Speaks::Http)),
             (b"SSH-2.0-OpenSSH_9.2\r\n", Some(Speaks::Other)),
             (b"EHLO me\r\n", Some(Speaks::Other)),
             (b"GET /", None),

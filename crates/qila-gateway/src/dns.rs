@@ -100,7 +100,7 @@ async fn answer(gate: &Gate, packet: &[u8]) -> Result<Option<Vec<u8>>, crate::re
             _ => empty(&asked),
         }));
     }
-    let verdict = gate.authorizer.decide(&Ask::Resolve { name });
+    let verdict = gate.rules().authorizer.decide(&Ask::Resolve { name });
     if !verdict.allowed {
         gate.recorder.noted(decided(false, None, verdict.reason)).await?;
         return Ok(Some(refused(&asked)));

@@ -2,19 +2,24 @@
 use crate::ca::Authority;
 use crate::connection::Destination;
 use crate::dial::Dialler;
+use crate::door::Door;
 use crate::names::Names;
 use crate::rate::Bucket;
 use crate::recorder::Recorder;
 use crate::secrets::Secrets;
 use crate::tls::Outward;
-use qila_authorizer::{Authorizer, Verdict};
+use qila_authorizer::{Access as Ask, Authorizer, CompileError, Verdict};
+use qila_policy::Permit;
 use qila_policy::model::Policy;
 use qila_types::{Access, Decision};
 use std::cell::RefCell;
+use std::rc::Rc;
+use tokio::sync::watch;
 
 /// The gateway of one run.
 pub(crate) struct Gate {
-    pub(crate) authorizer: Authorizer,
+    rules: RefCell<Rc<Rules>>,
+    changed: watch::Sender<u64>,
     pub(crate) secrets: Secrets,
     pub(crate) recorder: Recorder,
     pub(crate) names: RefCell<Names>,
@@ -22,7 +27,37 @@ pub(crate) struct Gate {
     pub(crate) outward: Outward,
     /// None where no rule intercepts.
     pub(crate) authority: Option<Authority>,
+    /// Of a proxy for programs that are in no sandbox.
+    pub(crate) door: Option<Door>,
+}
+
+/// One generation of what is allowed. A request holds on to the one that it began under.
+pub(crate) struct Rules {
+    pub(crate) authorizer: Authorizer,
     pub(crate) rates: Rates,
+    /// Counts from one.
+    pub(crate) number: u64,
+}
+
+impl Rules {
+    /// Of a permit.
+    pub(crate) fn of(permit: &Permit, number: u64) -> Result<Rules, CompileError> {
+        Ok(Rules {
+            authorizer: Authorizer::compile(permit)?,
+            rates: Rates::of(permit.policy()),
+            number,
+        })
+    }
+}
+
+/// What a gateway is made of beside its rules.
+pub(crate) struct Parts {
+    pub(crate) secrets: Secrets,
+    pub(crate) recorder: Recorder,
+    pub(crate) dialler: Dialler,
+    pub(crate) outward: Outward,
+    pub(crate) authority: Option<Authority>,
+    pub(crate) door: Option<Door>,
 }
 
 /// The policy's rates.
@@ -60,11 +95,69 @@ impl Rates {
 }
 
 impl Gate {
+    /// Puts one together.
+    pub(crate) fn new(rules: Rules, parts: Parts) -> Gate {
+        Gate {
+            changed: watch::Sender::new(rules.number),
+            rules: RefCell::new(Rc::new(rules)),
+            secrets: parts.secrets,
+            recorder: parts.recorder,
+            names: RefCell::default(),
+            dialler: parts.dialler,
+            outward: parts.outward,
+            authority: parts.authority,
+            door: parts.door,
+        }
+    }
+
+    /// The rules in force.
+    pub(crate) fn rules(&self) -> Rc<Rules> {
+        self.rules.borrow().clone()
+    }
+
+    /// Puts other rules in force, for everything that begins from now on. What they no longer allow learns of it.
+    pub(crate) fn change(&self, permit: Permit) -> Result<(), String> {
+        let policy = permit.policy();
+        if self.authority.is_none() && policy.network.allow.iter().any(|r| r.intercepts()) {
+            return Err(
+                "no rule looked into TLS when the run was started, so that nothing inside trusts the gateway"
+                    .into(),
+            );
+        }
+        // Verdicts name credentials by their place in the policy.
+        let same = (policy.credentials.iter().map(|c| c.name.as_str())).eq(self.secrets.names());
+        if !same {
+            return Err("the credentials are not those that the run was started with".into());
+        }
+        let number = self.rules.borrow().number.saturating_add(1);
+        *self.rules.borrow_mut() = Rc::new(Rules::of(&permit, number).map_err(|e| e.to_string())?);
+        self.changed.send_replace(number);
+        Ok(())
+    }
+
+    /// Waits until rules come into force that no longer allow a connection, and says why they do not.
+    pub(crate) async fn withdrawn(&self, to: &Destination, port: u16) -> String {
+        let mut changed = self.changed.subscribe();
+        loop {
+            let verdict = self.rules().authorizer.decide(&Ask::Connect {
+                host: to.as_host(),
+                port,
+            });
+            // Bytes that nobody looks at cannot begin to be looked at in the middle.
+            if !verdict.allowed || verdict.intercept {
+                return format!("the policy was changed: {}", verdict.reason);
+            }
+            if changed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Whether some credential may go to this host, so that it might come back from there.
     pub(crate) fn may_echo(&self, host: &Destination) -> bool {
-        let mut at = 0;
+        let (mut at, rules) = (0, self.rules());
         while self.secrets.get(at).is_some() {
-            if self.authorizer.may_receive(at, host.as_host()) {
+            if rules.authorizer.may_receive(at, host.as_host()) {
                 return true;
             }
             at += 1;

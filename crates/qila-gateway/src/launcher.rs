@@ -1,11 +1,12 @@
 //! The launcher's end of a gateway.
-use crate::config::Config;
+use crate::config::{Config, Rewrite};
 use crate::link::{Down, MAX_PACKET, Up, decode, encode};
 use crate::serve;
 use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
 use qila_sys::pass;
 use qila_types::EventKind;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
@@ -27,6 +28,8 @@ pub struct Gateway {
 pub struct Batch {
     /// Events, in order.
     pub events: Vec<EventKind>,
+    /// Whether rules that were sent came into force.
+    pub changed: Option<Result<(), String>>,
     /// If some of them are waited for: the number to confirm with [`Gateway::written`] once all of them are durable.
     pub confirm: Option<u64>,
 }
@@ -85,9 +88,10 @@ impl Gateway {
         }
     }
 
-    /// Hands over the sockets made inside the sandbox: TCP, DNS over UDP, DNS over TCP.
-    pub fn listen(&self, listeners: [BorrowedFd<'_>; 3]) -> Result<(), Errno> {
-        pass::send(&self.link, &encode(&Down::Listen)?, &listeners)
+    /// Hands over the sockets made inside the sandbox: TCP, DNS over UDP, DNS over TCP; or the one socket of a proxy for
+    /// programs that are in none.
+    pub fn listen(&self, listeners: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        pass::send(&self.link, &encode(&Down::Listen)?, listeners)
     }
 
     /// The socket to wait on.
@@ -114,11 +118,24 @@ impl Gateway {
                         batch.confirm = Some(seq);
                     }
                 }
+                Up::Changed { error } => batch.changed = Some(error.map_or(Ok(()), Err)),
                 Up::Failed { what, .. } => return Err(Gone(what)),
                 Up::Ready { .. } => return Err(Errno::BADMSG.into()),
             }
         }
         Ok(batch)
+    }
+
+    /// Sends other rules. Whether they came into force is in a later [`Batch`].
+    pub fn change(&self, rewrite: &Rewrite) -> Result<(), Gone> {
+        let text = serde_json::to_vec(rewrite).map_err(|e| Gone(e.to_string()))?;
+        let file = memfd_create("qila-rules", MemfdFlags::CLOEXEC)?;
+        let mut rest = text.as_slice();
+        while !rest.is_empty() {
+            let n = rustix::io::write(&file, rest)?;
+            rest = rest.get(n..).unwrap_or(&[]);
+        }
+        Ok(pass::send(&self.link, &encode(&Down::Change)?, &[file.as_fd()])?)
     }
 
     /// Confirms that every event up to this number is durable.

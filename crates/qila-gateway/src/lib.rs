@@ -12,6 +12,7 @@ mod confine;
 mod connection;
 mod dial;
 mod dns;
+mod door;
 mod gate;
 mod http;
 mod launcher;
@@ -26,7 +27,8 @@ mod secrets;
 mod serve;
 mod tls;
 
-pub use config::{Config, Placeholder, Upstream, UpstreamError};
+pub use config::{Config, Placeholder, Rewrite, Upstream, UpstreamError};
+pub use door::USER;
 pub use launcher::{Batch, Gateway, Gone, NotReady};
 pub use link::fuzz;
 pub use secrets::available;

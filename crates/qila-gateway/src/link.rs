@@ -22,6 +22,11 @@ pub(crate) enum Up {
         /// What to do.
         hint: String,
     },
+    /// Other rules are in force, or why they are not.
+    Changed {
+        /// Why they could not be put in force.
+        error: Option<String>,
+    },
     /// Something happened.
     Event {
         /// Its number, counting from one.
@@ -37,8 +42,10 @@ pub(crate) enum Up {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Down {
-    /// The listeners come with this packet: TCP, DNS over UDP, DNS over TCP.
+    /// The listeners come with this packet: TCP, DNS over UDP, DNS over TCP; or TCP alone.
     Listen,
+    /// Other rules, as a [`Rewrite`](crate::config::Rewrite) in the file that comes with this packet.
+    Change,
     /// Every event up to this number is durable.
     Written {
         /// The number.

@@ -13,6 +13,10 @@ use tokio::time::timeout;
 
 /// Longest head of a CONNECT request.
 const MAX_HEAD: usize = 8 * 1024;
+/// What is said to who does not know the password.
+pub(crate) const NO_KEY: &str = "this proxy is used with its password: see what `qila gateway` printed";
+/// How it is to be given.
+pub(crate) const CHALLENGE: &str = "Basic realm=\"qila\"";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a proxy is asked.
@@ -21,15 +25,29 @@ enum Asked {
     /// More bytes are needed.
     More,
     /// A tunnel; the length of the head.
-    Connect(String, usize),
+    Connect(Tunnel),
     /// A request to be passed on, or nonsense: hyper will tell.
     Request,
+}
+
+/// What a tunnel is asked for with.
+#[derive(Debug, PartialEq, Eq)]
+struct Tunnel {
+    authority: String,
+    /// `Proxy-Authorization`.
+    key: Option<String>,
+    /// Length of the head.
+    length: usize,
 }
 
 /// Serves a client that takes the gateway for a proxy.
 pub(crate) async fn serve(gate: Rc<Gate>, mut stream: TcpStream) -> std::io::Result<()> {
     let mut first = Vec::new();
-    let (authority, length) = loop {
+    let Tunnel {
+        authority,
+        key,
+        length,
+    } = loop {
         match asked(&first) {
             Asked::More => {
                 let mut buffer = [0u8; 2048];
@@ -39,13 +57,21 @@ pub(crate) async fn serve(gate: Rc<Gate>, mut stream: TcpStream) -> std::io::Res
                 }
                 first.extend(buffer.get(..n).unwrap_or(&[]));
             }
-            Asked::Connect(authority, length) => break (authority, length),
+            Asked::Connect(tunnel) => break tunnel,
             Asked::Request => {
                 http::serve(gate, Prefixed::new(first, stream), Session::proxy()).await;
                 return Ok(());
             }
         }
     };
+    if let Some(door) = &gate.door
+        && !door.opens(key.unwrap_or_default().as_bytes())
+    {
+        let host: String = authority.chars().take(255).collect();
+        let access = Access::Connect { host, port: 0 };
+        let _ = gate.recorder.noted(denied(access, NO_KEY)).await;
+        return answer(&mut stream, "407 Proxy Authentication Required", NO_KEY).await;
+    }
     let target = authority
         .rsplit_once(':')
         .and_then(|(host, port)| Some((Destination::parse(host)?, port.parse::<u16>().ok()?)));
@@ -58,7 +84,7 @@ pub(crate) async fn serve(gate: Rc<Gate>, mut stream: TcpStream) -> std::io::Res
             .await;
         return answer(&mut stream, "400 Bad Request", "CONNECT wants HOST:PORT").await;
     };
-    let verdict = gate.authorizer.decide(&Ask::Connect {
+    let verdict = gate.rules().authorizer.decide(&Ask::Connect {
         host: to.as_host(),
         port,
     });
@@ -82,7 +108,11 @@ pub(crate) async fn serve(gate: Rc<Gate>, mut stream: TcpStream) -> std::io::Res
 async fn answer(stream: &mut TcpStream, status: &str, reason: &str) -> std::io::Result<()> {
     let body = serde_json::json!({"error": {"type": "qila_denied", "message": reason}}).to_string();
     let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 {status}\r\n{}content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        match status.starts_with("407") {
+            true => format!("proxy-authenticate: {CHALLENGE}\r\n"),
+            false => String::new(),
+        },
         body.len()
     );
     let done = stream.write_all(format!("{head}{body}").as_bytes()).await;
@@ -113,11 +143,23 @@ fn asked(first: &[u8]) -> Asked {
     };
     let line = head.split("\r\n").next().unwrap_or("");
     match line.split(' ').collect::<Vec<_>>().as_slice() {
-        ["CONNECT", authority, "HTTP/1.1" | "HTTP/1.0"] if bodyless(head) => {
-            Asked::Connect((*authority).to_owned(), end + 4)
-        }
+        ["CONNECT", authority, "HTTP/1.1" | "HTTP/1.0"] if bodyless(head) => Asked::Connect(Tunnel {
+            authority: (*authority).to_owned(),
+            key: key(head),
+            length: end + 4,
+        }),
         _ => Asked::Request,
     }
+}
+
+/// The one `Proxy-Authorization`; two are none.
+fn key(head: &str) -> Option<String> {
+    let mut keys = head.split("\r\n").skip(1).filter_map(|l| {
+        let (name, value) = l.split_once(':')?;
+        name.eq_ignore_ascii_case("proxy-authorization")
+            .then(|| value.trim().to_owned())
+    });
+    keys.next().filter(|_| keys.next().is_none())
 }
 
 /// A CONNECT with a body is how one request is hidden behind another.
@@ -135,7 +177,18 @@ mod tests {
     #[test]
     fn connect_is_read_strictly() {
         let head = b"CONNECT a.org:443 HTTP/1.1\r\nHost: a.org:443\r\n\r\n";
-        assert_eq!(asked(head), Asked::Connect("a.org:443".into(), head.len()));
+        let tunnel = |key: Option<&str>, length| {
+            Asked::Connect(Tunnel {
+                authority: "a.org:443".into(),
+                key: key.map(str::to_owned),
+                length,
+            })
+        };
+        assert_eq!(asked(head), tunnel(None, head.len()));
+        let keyed = b"CONNECT a.org:443 HTTP/1.1\r\nproxy-Authorization: Basic x\r\n\r\n";
+        assert_eq!(asked(keyed), tunnel(Some("Basic x"), keyed.len()));
+        let twice = b"CONNECT a.org:443 HTTP/1.1\r\nProxy-Authorization: a\r\nProxy-Authorization: b\r\n\r\n";
+        assert_eq!(asked(twice), tunnel(None, twice.len()));
         for n in 0..head.len() {
             assert_eq!(asked(&head[..n]), Asked::More, "{n}");
         }

@@ -1,9 +1,11 @@
 //! Where the gateway's decisions go before they take effect.
 use crate::link::{Down, Up, decode, encode};
 use crate::rate::Bucket;
+use qila_sys::pass;
 use qila_types::{Decision, EventKind};
 use rustix::fd::OwnedFd;
 use std::cell::Cell;
+use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::sync::{Mutex, watch};
 
@@ -66,6 +68,28 @@ impl Recorder {
         self.soon(EventKind::Decision(decision)).await
     }
 
+    /// One packet, with the descriptor that came with it. None: there was none after all.
+    async fn hear(&self) -> std::io::Result<Option<(Down, Option<OwnedFd>)>> {
+        self.link.readable().await?;
+        let mut buffer = [0u8; 256];
+        let got = self.link.try_io(Interest::READABLE, || {
+            pass::receive(&self.link, &mut buffer).map_err(std::io::Error::from)
+        });
+        match got {
+            Ok((0, _)) => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            Ok((n, mut fds)) => Ok(Some((decode::<Down>(buffer.get(..n).unwrap_or(&[]))?, fds.pop()))),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
     async fn send(&self, kind: EventKind, wait: bool) -> Result<u64, Gone> {
         self.pace.take(1).await;
         let mut last = self.order.lock().await;
@@ -78,19 +102,25 @@ impl Recorder {
         Ok(seq)
     }
 
-    /// Takes the launcher's answers until it goes away.
-    pub(crate) async fn listen(&self) {
-        let mut buffer = [0u8; 256];
+    /// Takes the launcher's answers until it goes away. Other rules that come in a file are given to `change`.
+    pub(crate) async fn listen(&self, change: impl Fn(OwnedFd) -> Result<(), String>) {
         loop {
-            match self.link.recv(&mut buffer).await {
-                Ok(n) if n > 0 => match decode::<Down>(buffer.get(..n).unwrap_or(&[])) {
-                    Ok(Down::Written { through }) => {
-                        self.written.send_replace(through);
+            match self.hear().await {
+                Ok(Some((Down::Written { through }, _))) => {
+                    self.written.send_replace(through);
+                }
+                Ok(Some((Down::Change, Some(file)))) => {
+                    let error = change(file).err();
+                    let Ok(packet) = encode(&Up::Changed { error }) else {
+                        break;
+                    };
+                    let _alone = self.order.lock().await;
+                    if !matches!(self.link.send(&packet).await, Ok(n) if n == packet.len()) {
+                        break;
                     }
-                    _ => break,
-                },
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Ok(_) | Err(_) => break,
+                }
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => break,
             }
         }
         self.gone.set(true);

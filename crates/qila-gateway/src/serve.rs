@@ -1,20 +1,19 @@
 //! The gateway's process, from the fork to the end of the run.
 use crate::ca::Authority;
-use crate::config::Config;
+use crate::config::{Config, Rewrite};
 use crate::confine;
 use crate::connection;
 use crate::dial::Dialler;
 use crate::dns;
-use crate::gate::{Gate, Rates};
+use crate::door::Door;
+use crate::gate::{Gate, Parts, Rules};
 use crate::link::{Down, MAX_PACKET, Up, decode, encode};
 use crate::recorder::Recorder;
 use crate::secrets::Secrets;
 use crate::tls::Outward;
-use qila_authorizer::Authorizer;
 use qila_sys::{caps, exec, pass};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
@@ -23,6 +22,9 @@ use tokio::task::LocalSet;
 
 /// Most connections at a time; further ones wait in the kernel.
 const CONNECTIONS: usize = 512;
+
+/// Most bytes of rules that replace others.
+const MAX_REWRITE: u64 = 16 << 20;
 
 /// What stops a gateway from starting.
 struct Failure {
@@ -73,16 +75,19 @@ fn say(link: &OwnedFd, failure: &Failure) {
 }
 
 /// What is needed to make a [`Gate`] once a runtime exists.
-struct Parts {
-    authorizer: Authorizer,
+struct Ready {
+    rules: Rules,
     secrets: Secrets,
     dialler: Dialler,
     outward: Outward,
     authority: Option<Authority>,
-    rates: Rates,
+    door: Option<Door>,
 }
 
-fn start(config: Config, link: &OwnedFd) -> Result<(Parts, [OwnedFd; 3]), Failure> {
+/// TCP, and DNS over UDP and TCP where there is a sandbox to ask.
+type Listeners = (OwnedFd, Option<(OwnedFd, OwnedFd)>);
+
+fn start(config: Config, link: &OwnedFd) -> Result<(Ready, Listeners), Failure> {
     let system = |e: rustix::io::Errno| failure(format!("starting the gateway: {e}"), "qila doctor");
     caps::die_with_parent().map_err(system)?;
     // A session of its own: the terminal's signals are not for it; and no stream of the caller's is held open.
@@ -109,13 +114,13 @@ fn start(config: Config, link: &OwnedFd) -> Result<(Parts, [OwnedFd; 3]), Failur
         .then(Authority::new)
         .transpose()
         .map_err(|e| failure(e, ""))?;
-    let parts = Parts {
-        authorizer: Authorizer::compile(&config.permit).map_err(|e| failure(e, "qila policy check"))?,
+    let parts = Ready {
+        rules: Rules::of(&config.permit, 1).map_err(|e| failure(e, "qila policy check"))?,
         secrets,
         dialler: Dialler::new(config.upstreams),
         outward: Outward::new(&config.upstream_ca).map_err(|e| failure(e, "check --upstream-ca"))?,
         authority,
-        rates: Rates::of(config.permit.policy()),
+        door: config.proxy_password.as_deref().map(|p| Door::new(p)),
     };
     let ca = parts.authority.as_ref().map(Authority::pem).unwrap_or_default();
     let ready = encode(&Up::Ready { ca }).map_err(system)?;
@@ -123,14 +128,16 @@ fn start(config: Config, link: &OwnedFd) -> Result<(Parts, [OwnedFd; 3]), Failur
     let mut buffer = vec![0u8; MAX_PACKET];
     let (n, fds) = pass::receive(link, &mut buffer).map_err(system)?;
     let told = decode::<Down>(buffer.get(..n).unwrap_or(&[]));
-    let listeners = match (told, <[OwnedFd; 3]>::try_from(fds)) {
-        (Ok(Down::Listen), Ok(listeners)) => listeners,
+    let mut fds = fds.into_iter();
+    let listeners = match (told, fds.next(), fds.next(), fds.next()) {
+        (Ok(Down::Listen), Some(tcp), Some(udp), Some(dns)) => (tcp, Some((udp, dns))),
+        (Ok(Down::Listen), Some(tcp), None, _) if parts.door.is_some() => (tcp, None),
         _ => return Err(failure("the gateway was given nothing to listen on", "")),
     };
     Ok((parts, listeners))
 }
 
-fn serve(parts: Parts, link: &OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Result<()> {
+fn serve(ready: Ready, link: &OwnedFd, listeners: Listeners) -> std::io::Result<()> {
     let room = confine::connections(CONNECTIONS);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -138,27 +145,44 @@ fn serve(parts: Parts, link: &OwnedFd, listeners: [OwnedFd; 3]) -> std::io::Resu
     confine::confine()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
-        let [tcp, dns_udp, dns_tcp] = listeners;
+        let (tcp, dns) = listeners;
         let tcp = TcpListener::from_std(tcp.into())?;
-        let dns_udp = UdpSocket::from_std(dns_udp.into())?;
-        let dns_tcp = TcpListener::from_std(dns_tcp.into())?;
-        let gate = Rc::new(Gate {
-            authorizer: parts.authorizer,
-            secrets: parts.secrets,
+        let parts = Parts {
+            secrets: ready.secrets,
             recorder: Recorder::new(rustix::io::fcntl_dupfd_cloexec(link, 3)?)?,
-            names: RefCell::default(),
-            dialler: parts.dialler,
-            outward: parts.outward,
-            authority: parts.authority,
-            rates: parts.rates,
-        });
-        tokio::task::spawn_local(dns::udp(gate.clone(), dns_udp));
-        tokio::task::spawn_local(dns::tcp(gate.clone(), dns_tcp));
+            dialler: ready.dialler,
+            outward: ready.outward,
+            authority: ready.authority,
+            door: ready.door,
+        };
+        let gate = Rc::new(Gate::new(ready.rules, parts));
+        if let Some((udp, tcp)) = dns {
+            let (udp, tcp) = (
+                UdpSocket::from_std(udp.into())?,
+                TcpListener::from_std(tcp.into())?,
+            );
+            tokio::task::spawn_local(dns::udp(gate.clone(), udp));
+            tokio::task::spawn_local(dns::tcp(gate.clone(), tcp));
+        }
         tokio::task::spawn_local(accept(gate.clone(), tcp, room));
         // The launcher gone means the run gone: nothing is decided any more that nobody records.
-        gate.recorder.listen().await;
+        let changing = gate.clone();
+        gate.recorder.listen(move |file| change(&changing, file)).await;
         Ok(())
     })
+}
+
+/// Reads other rules and puts them in force.
+fn change(gate: &Gate, file: OwnedFd) -> Result<(), String> {
+    use std::io::{Read, Seek};
+    let mut text = Vec::new();
+    let mut file = std::fs::File::from(file);
+    file.rewind().map_err(|e| e.to_string())?;
+    file.take(MAX_REWRITE)
+        .read_to_end(&mut text)
+        .map_err(|e| e.to_string())?;
+    let rewrite: Rewrite = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
+    gate.change(rewrite.permit()?)
 }
 
 async fn accept(gate: Rc<Gate>, listener: TcpListener, room: usize) {

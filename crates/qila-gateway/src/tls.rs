@@ -17,7 +17,8 @@ use crate::connection::Destination;
 #[derive(Debug)]
 pub(crate) struct Outward {
     own: Vec<CertificateDer<'static>>,
-    config: OnceCell<Arc<ClientConfig>>,
+    /// For HTTP/1.1 alone, and for HTTP/2 or 1.1 as the upstream likes.
+    configs: OnceCell<[Arc<ClientConfig>; 2]>,
 }
 
 impl Outward {
@@ -37,13 +38,14 @@ impl Outward {
         }
         Ok(Outward {
             own,
-            config: OnceCell::new(),
+            configs: OnceCell::new(),
         })
     }
 
-    fn config(&self) -> Result<Arc<ClientConfig>, String> {
-        if let Some(config) = self.config.get() {
-            return Ok(config.clone());
+    fn config(&self, http2: bool) -> Result<Arc<ClientConfig>, String> {
+        let one = |[old, new]: &[Arc<ClientConfig>; 2]| if http2 { new.clone() } else { old.clone() };
+        if let Some(configs) = self.configs.get() {
+            return Ok(one(configs));
         }
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -59,14 +61,18 @@ impl Outward {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(self.config.get_or_init(|| Arc::new(config)).clone())
+        let mut both = config.clone();
+        both.alpn_protocols.insert(0, b"h2".to_vec());
+        let configs = [Arc::new(config), Arc::new(both)];
+        Ok(one(self.configs.get_or_init(|| configs)))
     }
 
-    /// Makes a connection to a named host private, or says why not.
+    /// Makes a connection to a named host private, or says why not. HTTP/2 is spoken where it may be and the upstream can.
     pub(crate) async fn connect(
         &self,
         to: &Destination,
         stream: TcpStream,
+        http2: bool,
     ) -> Result<TlsStream<TcpStream>, String> {
         let name = match to {
             Destination::Name(name) => {
@@ -74,7 +80,7 @@ impl Outward {
             }
             Destination::Address(ip) => ServerName::from(IpAddr::to_owned(ip)),
         };
-        let connector = TlsConnector::from(self.config()?);
+        let connector = TlsConnector::from(self.config(http2)?);
         connector
             .connect(name, stream)
             .await

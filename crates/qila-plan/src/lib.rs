@@ -23,6 +23,6 @@ pub use facts::{
 };
 pub use network::NetworkPlan;
 pub use plan::{Enforcement, Namespace, Plan, Timers};
-pub use planner::{Chosen, Request, choose, plan};
+pub use planner::{CA_BUNDLE_VARIABLES, CA_VARIABLES, Chosen, Request, choose, plan};
 pub use refusal::Refusal;
 pub use view::{Injected, View, ViewEntry};

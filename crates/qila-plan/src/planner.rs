@@ -301,29 +301,36 @@ fn describe(
     } else {
         ", System V IPC denied in it"
     };
+    if !policy.budgets.is_empty() {
+        let reason = "the gateway of this build counts no spending".to_owned();
+        ledger.refuse("budgets", reason, "take the budgets out of the policy".into());
+    }
     ledger.enforced("syscalls", &format!("seccomp{ipc}"), false);
     ledger.enforced("environment", "a clean environment", false);
 }
 
-/// Variables by which the usual libraries find the CA.
+/// Variables by which the usual libraries find all the authorities that they trust.
+pub const CA_BUNDLE_VARIABLES: [&str; 9] = [
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+    "GIT_SSL_CAINFO",
+    "AWS_CA_BUNDLE",
+    "CARGO_HTTP_CAINFO",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "HTTPLIB2_CA_CERTS",
+];
+
+/// Variables by which others find one that they trust besides their own.
+pub const CA_VARIABLES: [&str; 2] = ["NODE_EXTRA_CA_CERTS", "DENO_CERT"];
+
+/// Variables that every agent finds.
 fn own(tier: Tier, network: &NetworkPlan) -> Vec<(&'static str, String)> {
     let mut out = vec![("QILA_SANDBOX", tier.to_string())];
     if let NetworkPlan::Locked { intercepts: true, .. } = network {
-        for name in [
-            "SSL_CERT_FILE",
-            "REQUESTS_CA_BUNDLE",
-            "CURL_CA_BUNDLE",
-            "PIP_CERT",
-            "GIT_SSL_CAINFO",
-            "AWS_CA_BUNDLE",
-            "CARGO_HTTP_CAINFO",
-            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-            "HTTPLIB2_CA_CERTS",
-        ] {
-            out.push((name, CA_BUNDLE.to_owned()));
-        }
-        out.push(("NODE_EXTRA_CA_CERTS", CA_CERTIFICATE.to_owned()));
-        out.push(("DENO_CERT", CA_CERTIFICATE.to_owned()));
+        out.extend(CA_BUNDLE_VARIABLES.map(|name| (name, CA_BUNDLE.to_owned())));
+        out.extend(CA_VARIABLES.map(|name| (name, CA_CERTIFICATE.to_owned())));
     }
     out
 }

@@ -4,18 +4,22 @@
 //! or looks at the environment or the clock.
 #![forbid(unsafe_code)]
 
+mod bundle;
 mod canonical;
+pub mod cedar;
 mod clause;
 mod contradiction;
 mod credentials;
 mod error;
 pub mod explain;
+mod live;
 pub mod model;
 mod parse;
 mod permit;
 pub mod preset;
 mod schema;
 
+pub use bundle::Bundle;
 pub use canonical::canonical;
 pub use clause::{ClauseId, UnknownClause};
 pub use credentials::MissingCredential;

@@ -72,6 +72,22 @@ pub enum EventKind {
         /// Its name in the policy.
         credential: String,
     },
+    /// A gateway for programs in no sandbox is about to listen; durable before it does.
+    GatewayStarted {
+        /// SHA-256 of the resolved policy, in hexadecimal.
+        policy_digest: String,
+        /// Where it listens.
+        address: String,
+    },
+    /// It has ended.
+    GatewayEnded,
+    /// The rules of a running sandbox are about to be changed; durable before they are.
+    PolicyChanged {
+        /// SHA-256 of the policy that comes into force, in hexadecimal.
+        policy_digest: String,
+        /// Unix user id of who asked.
+        by_uid: u32,
+    },
     /// The agent reached a limit.
     Limit {
         /// The clause, `memory` for instance.

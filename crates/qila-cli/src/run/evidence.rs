@@ -113,6 +113,12 @@ pub(crate) fn open(home: &Home) -> Result<Log, Fail> {
     Log::open(rustix::fd::AsFd::as_fd(&dir)).map_err(|e| unwritten(home, &e))
 }
 
+/// SHA-256 of a resolved policy, in hexadecimal.
+pub(crate) fn digest(policy: &Policy) -> String {
+    let digest = Sha256::digest(qila_policy::canonical(policy));
+    digest.iter().map(|b| format!("{b:02x}")).collect()
+}
+
 fn unwritten(home: &Home, error: &LogError) -> Fail {
     let dir = path(home);
     let dir = dir.display();
@@ -186,11 +192,10 @@ impl<'a> Evidence<'a> {
 
     /// Records that the agent is about to be started.
     pub(crate) fn launch(&mut self, policy: &Policy, plan: &Plan, meta: &Meta) -> Result<(), Fail> {
-        let digest = Sha256::digest(qila_policy::canonical(policy));
         self.resources = policy.resources.clone();
         let launch = EventKind::Launch {
             tier: *plan.tier(),
-            policy_digest: digest.iter().map(|b| format!("{b:02x}")).collect(),
+            policy_digest: digest(policy),
             plan_digest: plan.digest(),
             command: meta.command.clone(),
             workspace: meta.workspace.clone(),

@@ -1,5 +1,6 @@
 //! From a plan to an agent that has ended.
 use super::Job;
+use super::change::Changes;
 use super::evidence::Evidence;
 use super::janitor::Janitor;
 use super::supervise::{self, Ending, Streams};
@@ -48,7 +49,9 @@ pub(super) fn execute(job: &Job<'_>, meta: &Meta, evidence: &mut Evidence<'_>) -
         ours: pipes.ours,
         controlling,
     };
-    let ended = supervise::supervise(&mut sandbox, plan, streams, &mut witness);
+    let mut changes = Changes::new(job.dir, job.outside, job.args);
+    let ended = supervise::supervise(&mut sandbox, plan, streams, &mut witness, &mut changes);
+    changes.forget();
     // Whatever became of the run: what the gateway had done by then is written down.
     let heard = witness.close();
     let ending = ended?;
@@ -78,7 +81,7 @@ fn connect(sandbox: &mut Sandbox, gateway: &mut Gateway) -> Result<String, Fail>
     let ca = gateway.ready().map_err(|e| Fail::new(e.what).hint(e.hint))?;
     let sockets = [&listening.tcp, &listening.dns_udp, &listening.dns_tcp];
     gateway
-        .listen(sockets.map(AsFd::as_fd))
+        .listen(&sockets.map(AsFd::as_fd))
         .map_err(|e| Fail::new(format!("the gateway could not be told to listen: {e}")))?;
     Ok(ca)
 }

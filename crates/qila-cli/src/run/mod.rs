@@ -1,14 +1,15 @@
 //! `qila run`.
+pub(crate) mod change;
 pub(crate) mod evidence;
 mod execute;
 mod finish;
 pub(crate) mod janitor;
-mod outside;
+pub(crate) mod outside;
 pub(crate) mod plan;
 mod relay;
 mod supervise;
 mod terminal;
-mod witness;
+pub(crate) mod witness;
 
 use crate::args::Run;
 use crate::fail::Fail;
@@ -121,7 +122,7 @@ pub(crate) fn now_ms() -> u64 {
         .unwrap_or(0)
 }
 
-fn new_id() -> Result<RunId, Fail> {
+pub(crate) fn new_id() -> Result<RunId, Fail> {
     let mut random = [0u8; 8];
     getrandom::fill(&mut random).map_err(|e| Fail::new(format!("no random numbers: {e}")))?;
     Ok(RunId::from_parts(now_ms(), u64::from_ne_bytes(random)))

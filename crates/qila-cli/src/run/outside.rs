@@ -1,17 +1,20 @@
 //! What a run has outside its sandbox: the gateway, and what the agent holds instead of credentials.
 use crate::args::Run;
 use crate::fail::Fail;
-use qila_gateway::{Config, Gateway, Placeholder};
+use qila_gateway::{Config, Gateway, Placeholder, Upstream};
 use qila_plan::Plan;
 use qila_policy::model::Policy;
 use qila_policy::{Constitution, Permit};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use zeroize::Zeroizing;
 
 /// Everything that a gateway is made of, before there is one.
 pub(crate) struct Outside {
     /// What the agent may do.
     pub permit: Permit,
+    /// Optional credentials that this host does not have.
+    pub absent: BTreeSet<String>,
     placeholders: Vec<Placeholder>,
     home: Option<String>,
     workspace: Option<String>,
@@ -43,6 +46,7 @@ impl Outside {
         let placeholders = placeholders.collect::<Result<_, Fail>>()?;
         Ok(Outside {
             permit,
+            absent,
             placeholders,
             home,
             workspace,
@@ -64,21 +68,31 @@ impl Outside {
             .collect()
     }
 
+    /// What a gateway is started with.
+    pub(crate) fn config(
+        &self,
+        upstreams: &[Upstream],
+        upstream_ca: &[PathBuf],
+        proxy_password: Option<Zeroizing<String>>,
+    ) -> Config {
+        let cwd = std::env::current_dir().unwrap_or_default();
+        Config {
+            permit: self.permit.clone(),
+            placeholders: self.placeholders.clone(),
+            upstreams: upstreams.to_vec(),
+            upstream_ca: upstream_ca.iter().map(|p| cwd.join(p)).collect(),
+            proxy_password,
+            home: self.home.clone(),
+            workspace: self.workspace.clone(),
+        }
+    }
+
     /// Starts the gateway, if anything may leave at all.
     pub(crate) fn gateway(&self, plan: &Plan, args: &Run) -> Result<Option<Gateway>, Fail> {
         if !plan.network().has_gateway() {
             return Ok(None);
         }
-        let cwd = std::env::current_dir().unwrap_or_default();
-        let upstream_ca: Vec<PathBuf> = args.upstream_ca.iter().map(|p| cwd.join(p)).collect();
-        let config = Config {
-            permit: self.permit.clone(),
-            placeholders: self.placeholders.clone(),
-            upstreams: args.upstream.clone(),
-            upstream_ca,
-            home: self.home.clone(),
-            workspace: self.workspace.clone(),
-        };
+        let config = self.config(&args.upstream, &args.upstream_ca, None);
         let started = Gateway::start(config);
         started
             .map(Some)

@@ -1,4 +1,5 @@
 //! Looking after a running agent: streams, signals, limits.
+use super::change::Changes;
 use super::relay::{Moved, Relay};
 use super::terminal::{self, Raw};
 use super::witness::Witness;
@@ -31,6 +32,7 @@ const HUP: i32 = 1;
 const INT: i32 = 2;
 const QUIT: i32 = 3;
 const USR1: i32 = 10;
+const USR2: i32 = 12;
 const TERM: i32 = 15;
 const WINCH: i32 = 28;
 
@@ -91,8 +93,9 @@ pub(crate) fn supervise(
     plan: &Plan,
     streams: Streams,
     witness: &mut Witness<'_, '_>,
+    changes: &mut Changes<'_>,
 ) -> Result<Ending, Fail> {
-    let signals = SignalFd::new(&[HUP, INT, QUIT, USR1, TERM, WINCH])
+    let signals = SignalFd::new(&[HUP, INT, QUIT, USR1, USR2, TERM, WINCH])
         .map_err(|e| Fail::new(format!("taking over signals: {e}")))?;
     qila_sys::signal::ignore(13); // a reader that went away is an error of write, not the end of Qila
     let Streams {
@@ -132,13 +135,19 @@ pub(crate) fn supervise(
     let mut ended = false;
     while !(ended && relays.iter().skip(1).all(Relay::finished)) {
         let ready = wait(sandbox, &signals, &relays, witness, watch.tick_of(ended))?;
-        if ready.gateway {
-            witness.hear()?;
+        if ready.gateway
+            && let Some(outcome) = witness.hear()?
+        {
+            changes.done(outcome)?;
         }
         if ready.control && !ended {
             ended = watch.report(sandbox)?;
         }
         while let Some(signal) = signals.next() {
+            if signal == USR2 {
+                changes.asked(witness)?;
+                continue;
+            }
             watch.signal(sandbox, signal, controlling.as_ref())?;
         }
         for (relay, _) in relays.iter_mut().zip(&ready.relays).filter(|(_, ready)| **ready) {

@@ -1,7 +1,8 @@
 //! Between the gateway and the log: what the gateway decides takes effect only once it is written.
 use super::evidence::Evidence;
 use crate::fail::Fail;
-use qila_gateway::{Batch, Gateway};
+use qila_gateway::{Batch, Gateway, Rewrite};
+use qila_types::EventKind;
 use rustix::fd::BorrowedFd;
 
 /// Hears the gateway of a run, if it has one, and writes down what it says.
@@ -26,14 +27,36 @@ impl<'a, 'h> Witness<'a, 'h> {
     }
 
     /// Takes what the gateway has said, writes it down, and lets it go on.
-    pub(crate) fn hear(&mut self) -> Result<(), Fail> {
+    /// Answers what became of rules that were sent to it, once it says so.
+    pub(crate) fn hear(&mut self) -> Result<Option<Result<(), String>>, Fail> {
         let Some(gateway) = &mut self.gateway else {
-            return Ok(());
+            return Ok(None);
         };
-        let Batch { events, confirm } = gateway.take().map_err(gone)?;
+        let Batch {
+            events,
+            confirm,
+            changed,
+        } = gateway.take().map_err(gone)?;
         self.evidence.record(events)?;
-        match confirm {
-            Some(through) => gateway.written(through).map_err(gone),
+        if let Some(through) = confirm {
+            gateway.written(through).map_err(gone)?;
+        }
+        Ok(changed)
+    }
+
+    /// Sends other rules to the gateway, once it is written down that they are.
+    pub(crate) fn change(
+        &mut self,
+        rewrite: &Rewrite,
+        policy_digest: String,
+        by_uid: u32,
+    ) -> Result<(), Fail> {
+        self.evidence.record(vec![EventKind::PolicyChanged {
+            policy_digest,
+            by_uid,
+        }])?;
+        match &self.gateway {
+            Some(gateway) => gateway.change(rewrite).map_err(gone),
             None => Ok(()),
         }
     }

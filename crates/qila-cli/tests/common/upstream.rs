@@ -40,8 +40,8 @@ type Handler = dyn Fn(&Got, &mut dyn Wire) -> std::io::Result<()> + Send + Sync;
 /// A running server.
 pub struct Upstream {
     pub address: SocketAddr,
-    got: Arc<Mutex<Vec<Got>>>,
-    accepted: Arc<Mutex<usize>>,
+    pub(crate) got: Arc<Mutex<Vec<Got>>>,
+    pub(crate) accepted: Arc<Mutex<usize>>,
     /// The certificate authority, as PEM.
     pub ca: String,
 }
@@ -118,7 +118,7 @@ impl Upstream {
     }
 }
 
-fn identity(names: &[&str]) -> (Arc<ServerConfig>, String) {
+pub(crate) fn identity(names: &[&str]) -> (Arc<ServerConfig>, String) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params
         .distinguished_name

@@ -1,6 +1,9 @@
 //! Bodies on their way: the agent's is searched for placeholders, the upstream's for real values; both are slowed to rates.
-use crate::gate::Gate;
+use super::exchange::Speaks;
+use super::grant::Grant;
+use super::trailers;
 use bytes::Bytes;
+use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use qila_inspect::mask::Stream as Mask;
 use qila_inspect::placeholder::Stream as FinderStream;
@@ -11,6 +14,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::time::{Sleep, sleep};
+
+const WITHDRAWN: &str = "the policy was changed and no longer allows it";
 
 type Next = Poll<Option<Result<Frame<Bytes>, Error>>>;
 
@@ -36,26 +41,44 @@ impl Pause {
 
 /// The agent's body on its way out.
 pub(crate) struct InBody {
-    gate: Rc<Gate>,
+    grant: Rc<Grant>,
     inner: Incoming,
     finder: Option<FinderStream>,
     astray: Rc<Cell<bool>>,
+    trailers: bool,
     pause: Pause,
 }
 
 impl InBody {
-    /// Sets `astray` and fails if a placeholder is in it.
-    pub(crate) fn new(gate: Rc<Gate>, inner: Incoming, astray: Rc<Cell<bool>>) -> InBody {
-        let finder = gate
+    /// Sets `astray` and fails if a placeholder is in it. With `trailers`, what comes after it is passed on too.
+    pub(crate) fn new(grant: Rc<Grant>, inner: Incoming, astray: Rc<Cell<bool>>, trailers: bool) -> InBody {
+        let finder = grant
+            .gate
             .secrets
             .finder()
             .map(qila_inspect::placeholder::Finder::stream);
         InBody {
-            gate,
+            grant,
             inner,
             finder,
             astray,
+            trailers,
             pause: Pause::default(),
+        }
+    }
+}
+
+impl InBody {
+    fn lost(&self) -> Result<Frame<Bytes>, Error> {
+        self.astray.set(true);
+        Err(Error::other("a placeholder in the body"))
+    }
+
+    fn after(&self, frame: Frame<Bytes>) -> Option<Result<Frame<Bytes>, Error>> {
+        let fields = frame.into_trailers().ok()?;
+        match trailers::outward(&self.grant.gate, fields) {
+            None => Some(self.lost()),
+            Some(fields) => self.trailers.then(|| Ok(Frame::trailers(fields))),
         }
     }
 }
@@ -70,16 +93,16 @@ impl Body for InBody {
         match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
             None => Poll::Ready(None),
             Some(Err(e)) => Poll::Ready(Some(Err(Error::other(e)))),
+            Some(Ok(_)) if !this.grant.holds() => Poll::Ready(Some(Err(Error::other(WITHDRAWN)))),
             Some(Ok(frame)) => {
-                // Trailers have no place where anything of them is judged: they end here.
-                let Ok(data) = frame.into_data() else {
-                    return Poll::Ready(None);
+                let data = match frame.into_data() {
+                    Ok(data) => data,
+                    Err(frame) => return Poll::Ready(this.after(frame)),
                 };
                 if this.finder.as_mut().is_some_and(|f| f.push(&data)) {
-                    this.astray.set(true);
-                    return Poll::Ready(Some(Err(Error::other("a placeholder in the body"))));
+                    return Poll::Ready(Some(this.lost()));
                 }
-                this.pause.owe(this.gate.rates.upload.as_ref(), data.len());
+                this.pause.owe(this.grant.rules.rates.upload.as_ref(), data.len());
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
         }
@@ -104,9 +127,13 @@ pub(crate) enum OutBody {
 
 /// The upstream's body on its way in.
 pub(crate) struct Upstream {
-    gate: Rc<Gate>,
+    grant: Rc<Grant>,
     inner: Incoming,
     mask: Option<Mask>,
+    masks: bool,
+    /// Whether what comes after it is passed on too.
+    passes_trailers: bool,
+    after: Option<HeaderMap>,
     pause: Pause,
 }
 
@@ -116,25 +143,56 @@ impl OutBody {
         OutBody::Text(Some(text.into()))
     }
 
+    /// No body at all.
+    pub(crate) fn none() -> OutBody {
+        OutBody::Text(None)
+    }
+
     /// The upstream's body.
-    pub(crate) fn upstream(gate: Rc<Gate>, inner: Incoming, mask: Option<Mask>) -> OutBody {
+    pub(crate) fn upstream(grant: Rc<Grant>, inner: Incoming, mask: Option<Mask>) -> OutBody {
         OutBody::Upstream(Box::new(Upstream {
-            gate,
+            passes_trailers: grant.exchange.agent == Speaks::Http2,
+            grant,
             inner,
+            masks: mask.is_some(),
             mask,
+            after: None,
             pause: Pause::default(),
         }))
     }
 }
 
 impl Upstream {
+    fn trailers(&self, frame: Frame<Bytes>) -> Result<Option<HeaderMap>, Error> {
+        let Some(fields) = frame.into_trailers().ok().filter(|_| self.passes_trailers) else {
+            return Ok(None);
+        };
+        let masker = self.grant.gate.secrets.masker().filter(|_| self.masks);
+        match trailers::inward(&self.grant.gate, masker, fields) {
+            Some(fields) => Ok(Some(fields)),
+            None => Err(Error::other("a credential in the name of a field after the body")),
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Next {
         loop {
             ready!(self.pause.poll(cx));
+            if let Some(fields) = self.after.take() {
+                return Poll::Ready(Some(Ok(Frame::trailers(fields))));
+            }
             let data = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
                 // A failure while masking closes the stream: what is held back is never given out.
                 Some(Err(e)) => return Poll::Ready(Some(Err(Error::other(e)))),
-                Some(Ok(frame)) => frame.into_data().ok(),
+                Some(Ok(_)) if !self.grant.holds() => {
+                    return Poll::Ready(Some(Err(Error::other(WITHDRAWN))));
+                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => Some(data),
+                    Err(frame) => {
+                        self.after = self.trailers(frame)?;
+                        None
+                    }
+                },
                 None => None,
             };
             let Some(data) = data else {
@@ -142,9 +200,13 @@ impl Upstream {
                 if let Some(mut mask) = self.mask.take() {
                     mask.finish(&mut out);
                 }
-                return Poll::Ready((!out.is_empty()).then(|| Ok(Frame::data(out.into()))));
+                if !out.is_empty() {
+                    return Poll::Ready(Some(Ok(Frame::data(out.into()))));
+                }
+                return Poll::Ready(self.after.take().map(|fields| Ok(Frame::trailers(fields))));
             };
-            self.pause.owe(self.gate.rates.download.as_ref(), data.len());
+            self.pause
+                .owe(self.grant.rules.rates.download.as_ref(), data.len());
             let Some(mask) = &mut self.mask else {
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             };
@@ -171,7 +233,9 @@ impl Body for OutBody {
     fn is_end_stream(&self) -> bool {
         match self {
             OutBody::Text(text) => text.is_none(),
-            OutBody::Upstream(body) => body.mask.is_none() && body.inner.is_end_stream(),
+            OutBody::Upstream(body) => {
+                body.mask.is_none() && body.after.is_none() && body.inner.is_end_stream()
+            }
         }
     }
 

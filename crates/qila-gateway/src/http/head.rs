@@ -1,8 +1,9 @@
 //! The head of a request: where it really goes, and what of it is sent on.
+use super::exchange::{Exchange, Speaks};
 use super::refusal::Refusal;
 use crate::connection::Destination;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use qila_inspect::request::{Form, HeadError, Host, check_head, strip_hop_by_hop};
 
 /// Where a request goes: its Host, its target and the connection must say the same.
@@ -15,7 +16,7 @@ pub(crate) fn target(
             HeadError::Upgrade(_) => Refusal::new(
                 StatusCode::NOT_IMPLEMENTED,
                 "qila_protocol",
-                "WebSocket and other upgrades are not passed on yet",
+                "of the upgrades only WebSocket is passed on",
             ),
             _ => Refusal::new(e.status(), "qila_malformed", e.to_string()),
         })?;
@@ -47,8 +48,15 @@ fn misdirected(message: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::MISDIRECTED_REQUEST, "qila_misdirected", message)
 }
 
-/// Makes a request ready for the upstream.
-pub(crate) fn prepare(parts: &mut Parts, masks: bool) {
+/// Whether a request is a call of gRPC's.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    value.is_some_and(|v| v.starts_with(b"application/grpc"))
+}
+
+/// Makes a request ready for an upstream that speaks a version.
+pub(crate) fn prepare(parts: &mut Parts, masks: bool, exchange: &Exchange, upstream: Speaks) {
+    let trailers = parts.headers.get(header::TE).is_some_and(|v| v == "trailers");
     strip_hop_by_hop(&mut parts.headers);
     // Answered by the gateway itself when it begins to read the body.
     parts.headers.remove(header::EXPECT);
@@ -57,11 +65,51 @@ pub(crate) fn prepare(parts: &mut Parts, masks: bool) {
         parts
             .headers
             .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        parts.headers.remove("grpc-accept-encoding");
     }
-    parts.version = Version::HTTP_11;
     let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
-    if let Ok(uri) = path.parse::<Uri>() {
+    let (uri, version) = match upstream {
+        Speaks::Http1 => (path.to_owned(), Version::HTTP_11),
+        Speaks::Http2 => {
+            let whole = format!("{}://{}{path}", exchange.scheme(), exchange.authority());
+            (whole, Version::HTTP_2)
+        }
+    };
+    if let Ok(uri) = uri.parse::<Uri>() {
         parts.uri = uri;
+    }
+    parts.version = version;
+    match upstream {
+        Speaks::Http2 => {
+            parts.headers.remove(header::HOST);
+            if trailers {
+                parts
+                    .headers
+                    .insert(header::TE, HeaderValue::from_static("trailers"));
+            }
+        }
+        Speaks::Http1 => {
+            if !parts.headers.contains_key(header::HOST)
+                && let Ok(value) = HeaderValue::from_str(&exchange.authority())
+            {
+                parts.headers.insert(header::HOST, value);
+            }
+            one_cookie(&mut parts.headers);
+        }
+    }
+}
+
+/// HTTP/2 may cut cookies into several fields, HTTP/1 may not (RFC 9113, 8.2.3).
+fn one_cookie(headers: &mut HeaderMap) {
+    let all: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if all.len() > 1
+        && let Ok(value) = HeaderValue::from_bytes(&all.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, value);
     }
 }
 
@@ -167,9 +215,21 @@ mod tests {
                 ("accept-encoding", "gzip"),
             ],
         );
-        prepare(&mut sent, true);
+        let exchange = Exchange {
+            to: api(),
+            port: 8443,
+            tls: true,
+            agent: Speaks::Http1,
+        };
+        let mut newer = sent.clone();
+        prepare(&mut sent, true, &exchange, Speaks::Http1);
         assert_eq!(sent.uri, "/v1?q=1");
         assert_eq!(sent.headers.get("accept-encoding").unwrap(), "identity");
         assert_eq!(sent.headers.len(), 2);
+        newer.headers.insert("te", HeaderValue::from_static("trailers"));
+        prepare(&mut newer, false, &exchange, Speaks::Http2);
+        assert_eq!(newer.uri, "https://api.example.org:8443/v1?q=1");
+        assert_eq!(newer.headers.get("te").unwrap(), "trailers");
+        assert!(!newer.headers.contains_key("host"));
     }
 }

@@ -1,12 +1,17 @@
 //! What an agent is told instead of an answer: a status, and why in JSON.
 use super::body::OutBody;
+use super::exchange::Speaks;
 use crate::connection::Destination;
 use crate::gate::denied;
+use crate::proxy::{CHALLENGE, NO_KEY};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 use qila_authorizer::Verdict;
 use qila_types::{Access, Decision};
 use std::time::Duration;
+
+/// Longest message of a refused gRPC call, in bytes before its encoding.
+const MAX_MESSAGE: usize = 1024;
 
 /// A request that is not sent on.
 #[derive(Debug)]
@@ -58,6 +63,11 @@ impl Refusal {
         Refusal::new(StatusCode::FORBIDDEN, "qila_violation", message)
     }
 
+    /// A proxy's password is missing or wrong.
+    pub(crate) fn no_key() -> Refusal {
+        Refusal::new(StatusCode::PROXY_AUTHENTICATION_REQUIRED, "qila_password", NO_KEY)
+    }
+
     /// The log does not answer.
     pub(crate) fn unrecorded() -> Refusal {
         let message = "the evidence log does not answer, and nothing happens unrecorded";
@@ -92,14 +102,46 @@ impl Refusal {
         )
     }
 
-    /// As the agent gets it. The connection ends: what is left of the request is not read.
-    pub(crate) fn response(self) -> Response<OutBody> {
+    /// As a client of gRPC's gets it: a status of its own in a response without a body, which every library shows.
+    pub(crate) fn grpc(self) -> Response<OutBody> {
+        let code = match self.status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYMENT_REQUIRED => "8", // RESOURCE_EXHAUSTED
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => "14",   // UNAVAILABLE
+            StatusCode::BAD_REQUEST => "3",                                      // INVALID_ARGUMENT
+            _ => "7",                                                            // PERMISSION_DENIED
+        };
+        let message: String = self
+            .message
+            .bytes()
+            .take(MAX_MESSAGE)
+            .map(|b| match b {
+                b' '..=b'~' if b != b'%' => char::from(b).to_string(),
+                _ => format!("%{b:02X}"),
+            })
+            .collect();
+        let mut response = Response::new(OutBody::none());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from_static(code));
+        if let Ok(message) = HeaderValue::from_str(&message) {
+            headers.insert("grpc-message", message);
+        }
+        response
+    }
+
+    /// As the agent gets it. A connection of HTTP/1's ends: what is left of the request is not read.
+    pub(crate) fn response(self, agent: Speaks) -> Response<OutBody> {
         let (status, retry) = (self.status, self.retry);
         let mut response = Response::new(OutBody::text(self.body()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if agent == Speaks::Http1 {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            headers.insert(header::PROXY_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
+        }
         if let Some(seconds) = retry {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -6,8 +6,8 @@ use std::fmt;
 /// Why [`check_head`](super::check_head) refuses a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
-    /// Neither HTTP/1.0 nor HTTP/1.1.
-    #[error("only HTTP/1.0 and HTTP/1.1 are spoken here")]
+    /// Neither HTTP/1.0 nor HTTP/1.1 nor HTTP/2.
+    #[error("only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken here")]
     Version,
     /// More than [`MAX_HEADERS`] fields.
     #[error("more than {MAX_HEADERS} header fields")]
@@ -48,6 +48,9 @@ pub enum HeadError {
     /// Connection names a field that is not between two hops.
     #[error("the Connection field names a field that must reach the server")]
     Nominated,
+    /// A field of an HTTP/1 connection in HTTP/2.
+    #[error("a field of an HTTP/1 connection in an HTTP/2 request")]
+    Hop,
     /// A wish to go on in another protocol.
     #[error("{0} is not carried yet")]
     Upgrade(Protocol),

@@ -51,19 +51,32 @@ impl Form {
     }
 }
 
-/// Checks a parsed head and finds whom it is for.
+/// Fields of a connection, which HTTP/2 has frames for (RFC 9113, 8.2.2).
+const FRAMED: [&str; 6] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+/// Checks a parsed head, of HTTP/1 or HTTP/2, and finds whom it is for.
 pub fn check_head(
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
     version: Version,
 ) -> Result<Target, HeadError> {
-    if version != Version::HTTP_10 && version != Version::HTTP_11 {
+    if !matches!(version, Version::HTTP_10 | Version::HTTP_11 | Version::HTTP_2) {
         return Err(HeadError::Version);
+    }
+    if version == Version::HTTP_2 && FRAMED.iter().any(|name| headers.contains_key(*name)) {
+        return Err(HeadError::Hop);
     }
     sizes(uri, headers)?;
     lengths(headers, version)?;
-    let target = target(method, uri, headers)?;
+    let target = target(method, uri, headers, version)?;
     if *method == Method::TRACE {
         return Err(HeadError::Trace);
     }
@@ -118,13 +131,18 @@ fn lengths(headers: &HeaderMap, version: Version) -> Result<(), HeadError> {
     Ok(())
 }
 
-fn target(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Target, HeadError> {
+fn target(method: &Method, uri: &Uri, headers: &HeaderMap, version: Version) -> Result<Target, HeadError> {
     let mut hosts = headers.get_all(HOST).iter();
-    let field = hosts.next().ok_or(HeadError::NoHost)?;
+    let field = match (hosts.next(), uri.authority()) {
+        (Some(field), _) => field.as_bytes(),
+        // In HTTP/2 the authority is a field of its own and Host may be left out.
+        (None, Some(named)) if version == Version::HTTP_2 => named.as_str().as_bytes(),
+        (None, _) => return Err(HeadError::NoHost),
+    };
     if hosts.next().is_some() {
         return Err(HeadError::SeveralHosts);
     }
-    let field = authority::parse(field.as_bytes())?;
+    let field = authority::parse(field)?;
     let connect = *method == Method::CONNECT;
     let form = match (uri.scheme_str(), uri.authority()) {
         (None, None) if connect => return Err(HeadError::BadTarget),

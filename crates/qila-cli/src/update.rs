@@ -1,0 +1,63 @@
+//! `qila update`: other rules for a run that goes on.
+use crate::args::Update;
+use crate::fail::Fail;
+use crate::home::Home;
+use crate::load;
+use crate::run::change::{self, Answer, Wish};
+use crate::state;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// How long to wait for the run's answer, in hundredths of a second.
+const PATIENCE: u32 = 1000;
+
+/// `qila update`.
+pub(crate) fn update(args: &Update) -> Result<u8, Fail> {
+    let home = Home::open()?;
+    let run = state::find(&home, &args.run)?;
+    let gone = || {
+        Fail::new(format!("run {} is not running", run.id))
+            .hint("see `qila ps`")
+            .code(1)
+    };
+    if !run.is_running() {
+        return Err(gone());
+    }
+    let pid = run
+        .meta()
+        .and_then(|m| Pid::from_raw(i32::try_from(m.pid).ok()?))
+        .ok_or_else(gone)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
+    // Still locked after the descriptor was opened: the process behind it is the one that holds the lock.
+    if !run.is_running() {
+        return Err(gone());
+    }
+    let wish = Wish {
+        id: change::number()?,
+        policy: load::bundle(&args.policy)?,
+    };
+    change::ask(&run, &wish)?;
+    pidfd_send_signal(&pidfd, Signal::USR2)
+        .map_err(|e| Fail::new(format!("run {} cannot be told: {e}", run.id)))?;
+    for _ in 0..PATIENCE {
+        if let Some(answer) = change::answer(&run).filter(|a| a.id == wish.id) {
+            return told(&run, answer);
+        }
+        if !run.is_running() {
+            return Err(gone());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Err(Fail::new(format!("run {} does not answer", run.id))
+        .hint("`qila log` tells whether the change was recorded")
+        .code(1))
+}
+
+fn told(run: &state::RunDir, answer: Answer) -> Result<u8, Fail> {
+    match answer.refused {
+        None => {
+            println!("run {} goes on under the changed rules", run.id);
+            Ok(0)
+        }
+        Some(why) => Err(Fail::new(format!("run {} goes on as before: {why}", run.id)).code(1)),
+    }
+}

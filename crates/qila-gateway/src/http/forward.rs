@@ -1,0 +1,249 @@
+//! One request: where it goes, whether it may, what of it is sent on, and what comes back.
+use super::body::{InBody, OutBody};
+use super::exchange::{Exchange, Speaks};
+use super::grant::Grant;
+use super::multiplexed::Under;
+use super::refusal::Refusal;
+use super::websocket::{self, Answer};
+use super::{Carry, SHOWN, Session, credential, head};
+use crate::door::Door;
+use crate::gate::Gate;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use qila_authorizer::{Access as Ask, Verdict};
+use qila_types::{Access, Decision};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The answer to a request: the upstream's, or a refusal, which is recorded.
+pub(super) async fn answer(
+    gate: Rc<Gate>,
+    session: Rc<Session>,
+    request: Request<Incoming>,
+    under: Option<Under>,
+) -> Response<OutBody> {
+    let agent = match request.version() {
+        Version::HTTP_2 => Speaks::Http2,
+        _ => Speaks::Http1,
+    };
+    let grpc = agent == Speaks::Http2 && head::is_grpc(request.headers());
+    match forward(&gate, &session, request, under).await {
+        Ok(response) => response,
+        Err((refusal, access)) => {
+            // A refusal that cannot be recorded ends like any other: nothing has happened.
+            let _ = gate.recorder.noted(refusal.decision(access)).await;
+            match grpc {
+                true => refusal.grpc(),
+                false => refusal.response(agent),
+            }
+        }
+    }
+}
+
+type Refused = (Refusal, Access);
+
+async fn forward(
+    gate: &Rc<Gate>,
+    session: &Rc<Session>,
+    mut request: Request<Incoming>,
+    under: Option<Under>,
+) -> Result<Response<OutBody>, Refused> {
+    let tunnel = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
+    let (mut parts, body) = request.into_parts();
+    let opened = gate
+        .door
+        .as_ref()
+        .is_none_or(|door| session.fixed.is_some() || opens(door, &parts.headers));
+    let path: String = parts.uri.path().chars().take(SHOWN).collect();
+    let method: String = parts.method.as_str().chars().take(32).collect();
+    let access = |host: &str, port: u16| Access::Http {
+        host: host.chars().take(255).collect(),
+        port,
+        method: method.clone(),
+        path: path.clone(),
+    };
+    let fixed = session.fixed.as_ref().map(|(to, port)| (to, *port));
+    let unread = |refusal| {
+        let known = fixed.map(|(to, port)| (to.to_string(), port)).unwrap_or_default();
+        (refusal, access(&known.0, known.1))
+    };
+    let socket = websocket::wish(&mut parts).map_err(unread)?;
+    let (to, port) = head::target(&parts, fixed).map_err(unread)?;
+    let shown = access(&to.to_string(), port);
+    let refused = |refusal: Refusal| (refusal, shown.clone());
+    if !opened {
+        return Err(refused(Refusal::no_key()));
+    }
+    let rules = gate.rules();
+    if rules.rates.requests.as_ref().is_some_and(|b| !b.try_take()) {
+        let wait = rules
+            .rates
+            .requests
+            .as_ref()
+            .map_or(Duration::ZERO, crate::rate::Bucket::wait_for_one);
+        return Err(refused(Refusal::too_many("network.rates.requests", wait)));
+    }
+    let exchange = Exchange {
+        to: to.clone(),
+        port,
+        tls: session.tls,
+        agent: match parts.version {
+            Version::HTTP_2 => Speaks::Http2,
+            _ => Speaks::Http1,
+        },
+    };
+    let verdict = rules.authorizer.decide(&Ask::Http {
+        host: to.as_host(),
+        port,
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+    });
+    if !verdict.allowed {
+        return Err(refused(Refusal::by_policy(&verdict, &to, port, &parts)));
+    }
+    if !rules.rates.of_rule(verdict.rule) {
+        return Err(refused(Refusal::too_many(
+            "the rule's `rate`",
+            Duration::from_secs(1),
+        )));
+    }
+    // Also where no credential applies: a placeholder that goes astray is a violation of its own.
+    let secret = verdict.credential.and_then(|c| gate.secrets.get(c));
+    let used = credential::place(secret, &mut parts).map_err(|what| refused(Refusal::violation(what)))?;
+    credential::none_left(gate.secrets.finder(), &parts).map_err(|what| refused(Refusal::violation(what)))?;
+    let masks = gate.may_echo(&to);
+    let fresh = socket.is_some() || !session.lines.lead(&to, port);
+    record(gate, &shown, &verdict, used, fresh)
+        .await
+        .map_err(|()| refused(Refusal::unrecorded()))?;
+
+    if let Some(wish) = socket {
+        head::prepare(&mut parts, masks, &exchange, Speaks::Http1);
+        let grant = Rc::new(Grant::new(gate.clone(), rules, exchange.clone(), &parts, under));
+        return match websocket::begin(gate, &exchange, wish, parts)
+            .await
+            .map_err(refused)?
+        {
+            Answer::Other(response) => back(grant, response, masks).map_err(refused),
+            Answer::Open(open) => Ok(upgrade(session, grant, open, masks, tunnel)),
+        };
+    }
+    let line = session.lines.get(gate, &exchange).await;
+    let line = line.map_err(|e| refused(Refusal::upstream(&e)))?;
+    head::prepare(&mut parts, masks, &exchange, line.speaks());
+    let astray = Rc::new(Cell::new(false));
+    let grant = Rc::new(Grant::new(gate.clone(), rules, exchange.clone(), &parts, under));
+    let body = InBody::new(
+        grant.clone(),
+        body,
+        astray.clone(),
+        line.speaks() == Speaks::Http2,
+    );
+    let request = Request::from_parts(parts, body);
+    match session.lines.send(gate, &exchange, line, request).await {
+        Ok(response) => back(grant, response, masks).map_err(refused),
+        Err(_) if astray.get() => Err(refused(Refusal::violation("a placeholder in the request's body"))),
+        Err(e) => Err(refused(Refusal::upstream(&e))),
+    }
+}
+
+/// Goes on in frames, once the agent has the answer.
+fn upgrade(
+    session: &Session,
+    grant: Rc<Grant>,
+    open: Box<websocket::Open>,
+    masks: bool,
+    tunnel: Option<OnUpgrade>,
+) -> Response<OutBody> {
+    let agent = grant.exchange.agent;
+    let mut response = Response::new(OutBody::none());
+    (*response.status_mut(), *response.headers_mut()) = open.head(agent);
+    match tunnel {
+        Some(tunnel) => {
+            tokio::task::spawn_local(async move {
+                if let Ok(stream) = tunnel.await {
+                    open.carry(grant, TokioIo::new(stream), Vec::new(), masks).await;
+                }
+            });
+        }
+        None => {
+            session.carry.replace(Some(Carry { open, grant, masks }));
+        }
+    }
+    response
+}
+
+/// Whether a request to a proxy knows its password.
+fn opens(door: &Door, headers: &HeaderMap) -> bool {
+    let mut keys = headers.get_all(header::PROXY_AUTHORIZATION).iter();
+    keys.next().is_some_and(|k| door.opens(k.as_bytes())) && keys.next().is_none()
+}
+
+/// Records what was allowed before it takes effect: with a credential, or where it makes a connection, on disk.
+async fn record(gate: &Gate, access: &Access, verdict: &Verdict, used: bool, fresh: bool) -> Result<(), ()> {
+    let decision = Decision {
+        credential: gate.decision(access.clone(), verdict).credential.filter(|_| used),
+        ..gate.decision(access.clone(), verdict)
+    };
+    let recorded = if used || fresh {
+        gate.recorder.decided(decision).await
+    } else {
+        gate.recorder.noted(decision).await
+    };
+    recorded.map_err(drop)
+}
+
+/// What the agent gets of a response: no other protocol, no real value of a credential.
+fn back(grant: Rc<Grant>, response: Response<Incoming>, masks: bool) -> Result<Response<OutBody>, Refusal> {
+    let (gate, agent) = (grant.gate.clone(), grant.exchange.agent);
+    let (mut parts, body) = response.into_parts();
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Refusal::upstream(&"it switched to another protocol"));
+    }
+    qila_inspect::request::strip_hop_by_hop(&mut parts.headers);
+    // The upstream's own words for the status, and its spelling of header names, are nowhere searched.
+    parts.extensions.clear();
+    let masker = gate.secrets.masker().filter(|_| masks);
+    if let Some(masker) = masker {
+        let plain = |v: &HeaderValue| v.as_bytes().eq_ignore_ascii_case(b"identity");
+        let mut codings = ["content-encoding", "grpc-encoding"]
+            .into_iter()
+            .flat_map(|name| parts.headers.get_all(name));
+        if codings.any(|v| !plain(v)) {
+            return Err(Refusal::upstream(
+                &"its answer is compressed although it was asked not to be, so that a credential in it could not be masked",
+            ));
+        }
+        if parts
+            .headers
+            .keys()
+            .any(|name| gate.secrets.is_in_name(name.as_str()))
+        {
+            return Err(Refusal::upstream(
+                &"its answer holds a credential in the name of a header",
+            ));
+        }
+        mask(&mut parts.headers, masker);
+    }
+    parts.version = match agent {
+        Speaks::Http1 => Version::HTTP_11,
+        Speaks::Http2 => Version::HTTP_2,
+    };
+    let stream = masker.map(qila_inspect::mask::Masker::stream);
+    Ok(Response::from_parts(
+        parts,
+        OutBody::upstream(grant, body, stream),
+    ))
+}
+
+pub(super) fn mask(headers: &mut HeaderMap, masker: &qila_inspect::mask::Masker) {
+    for value in headers.values_mut() {
+        let mut text = value.as_bytes().to_vec();
+        if masker.mask(&mut text) > 0 {
+            *value = HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("masked"));
+        }
+    }
+}

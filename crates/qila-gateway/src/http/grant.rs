@@ -1,0 +1,74 @@
+//! Leave to exchange one request and its answer, which a change of the policy may withdraw.
+use super::exchange::Exchange;
+use super::multiplexed::Under;
+use crate::gate::{Gate, Rules, denied};
+use http::request::Parts;
+use qila_authorizer::Access as Ask;
+use qila_types::Access;
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// What one request was allowed under.
+pub(crate) struct Grant {
+    pub(crate) gate: Rc<Gate>,
+    /// The rules in force when it began.
+    pub(crate) rules: Rc<Rules>,
+    /// Where it goes.
+    pub(crate) exchange: Exchange,
+    method: String,
+    path: String,
+    _under: Option<Under>,
+    /// The last rules that were asked, and what they said.
+    asked: Cell<(u64, bool)>,
+}
+
+impl Grant {
+    /// For a request that was allowed.
+    pub(super) fn new(
+        gate: Rc<Gate>,
+        rules: Rc<Rules>,
+        exchange: Exchange,
+        parts: &Parts,
+        under: Option<Under>,
+    ) -> Grant {
+        Grant {
+            asked: Cell::new((rules.number, true)),
+            method: parts.method.as_str().to_owned(),
+            path: parts.uri.path().to_owned(),
+            gate,
+            rules,
+            exchange,
+            _under: under,
+        }
+    }
+
+    /// Whether the rules in force still allow it. What they withdraw is recorded once.
+    pub(crate) fn holds(&self) -> bool {
+        let (number, held) = self.asked.get();
+        let now = self.gate.rules();
+        if !held || number == now.number {
+            return held;
+        }
+        let verdict = now.authorizer.decide(&Ask::Http {
+            host: self.exchange.to.as_host(),
+            port: self.exchange.port,
+            method: &self.method,
+            path: &self.path,
+        });
+        self.asked.set((now.number, verdict.allowed));
+        if !verdict.allowed {
+            let access = Access::Http {
+                host: self.exchange.to.to_string(),
+                port: self.exchange.port,
+                method: self.method.chars().take(32).collect(),
+                path: self.path.chars().take(super::SHOWN).collect(),
+            };
+            let decision = denied(access, format!("the policy was changed: {}", verdict.reason));
+            let gate = self.gate.clone();
+            tokio::task::spawn_local(async move {
+                let _ = gate.recorder.noted(decision).await;
+            });
+        }
+        verdict.allowed
+    }
+}
