@@ -1,6 +1,7 @@
 //! Which rules can match an access at all.
-use crate::{Access, Host, glob};
-use qila_policy::model::{HostName, HostPattern, NetRule, Policy};
+use crate::Host;
+use crate::judge::{self, Answer, Asked};
+use qila_policy::model::{HostName, HostPattern, Policy};
 use std::collections::HashMap;
 
 /// Rules by the hosts that they name.
@@ -14,8 +15,8 @@ pub(crate) struct Slices {
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
-    /// Rules that match the whole access, in order.
-    pub(crate) matching: Vec<usize>,
+    /// Rules that match as far as can be said, in order, and what they say.
+    pub(crate) matching: Vec<(usize, Answer)>,
     /// Whether some rule for this host and port intercepts.
     pub(crate) intercept: bool,
 }
@@ -43,11 +44,13 @@ impl Slices {
     }
 
     /// The rules that can match, in order.
-    pub(crate) fn candidates(&self, policy: &Policy, access: &Access<'_>) -> Candidates {
-        let (host, port) = match *access {
-            Access::Resolve { name } => (Host::Name(name), None),
-            Access::Connect { host, port } | Access::Http { host, port, .. } => (host, Some(port)),
-        };
+    pub(crate) fn candidates(
+        &self,
+        policy: &Policy,
+        host: Host<'_>,
+        port: Option<u16>,
+        asked: &Asked<'_>,
+    ) -> Candidates {
         let mut found = Candidates::default();
         for at in self.naming(host) {
             let Some(rule) = policy.network.allow.get(at) else {
@@ -57,8 +60,9 @@ impl Slices {
                 continue;
             }
             found.intercept |= rule.intercepts();
-            if request_matches(rule, access) {
-                found.matching.push(at);
+            match judge::rule(rule, asked) {
+                Answer::No => {}
+                answer => found.matching.push((at, answer)),
             }
         }
         found
@@ -79,28 +83,4 @@ impl Slices {
         all.sort_unstable();
         all
     }
-}
-
-fn request_matches(rule: &NetRule, access: &Access<'_>) -> bool {
-    let Access::Http { method, path, .. } = access else {
-        return true;
-    };
-    // Not judged yet: such a rule allows nothing.
-    if !rule.query.is_empty()
-        || !rule.headers.is_empty()
-        || rule.body.is_some()
-        || rule.reads_body()
-        || rule.when.is_some()
-    {
-        return false;
-    }
-    let method = rule
-        .methods
-        .as_ref()
-        .is_none_or(|m| m.iter().any(|m| m == method));
-    method
-        && rule
-            .paths
-            .as_ref()
-            .is_none_or(|globs| globs.iter().any(|g| glob::matches(&g.0, path)))
 }

@@ -17,7 +17,7 @@ pub use filesystem::{Base, Filesystem, PolicyPath, WorkspaceMode};
 pub use glob::{MAX_GLOB, MAX_TEXT, PathGlob, TextGlob};
 pub use network::{HostName, HostPattern, HostPatternError, Network, NetworkRates};
 pub use resources::{DiskLimit, MemoryLimit, Resources};
-pub use rule::{GraphQlKind, GraphQlRule, McpRule, NetRule};
+pub use rule::{GraphQlKind, GraphQlRule, McpRule, NetRule, READ_BOUND};
 pub use source::{Access, Aws, GithubApp, Oauth2, SecretRef, ServiceUrl, Source, Vault};
 pub use syscalls::{SyscallBase, Syscalls};
 
