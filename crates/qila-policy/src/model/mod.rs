@@ -1,6 +1,7 @@
 //! What a policy says, as typed values. The text form is read in `parse`.
 mod budget;
 mod condition;
+mod covers;
 mod credential;
 mod filesystem;
 mod glob;
