@@ -567,6 +567,7 @@ fn what_is_alike_but_does_not_contradict_is_accepted() {
         rule("mcp: {methods: [\"tools/*\"], tools: {search: {}}, server: [\"*\"]}"),
         rule("headers: {authorization: \"*\"}, query: {key: \"*\", \"a[b]\": 1}, body: 4MiB, rate: {limit: 60/min, burst: 10}"),
         rule("when: 'context.body_size < 1000'"),
+        rule("when: 'context.headers has referer && context.headers.referer like \"https://*\" // \"any\"'"),
         rule("graphql: {}, when: 'context.graphql.kind == \"query\" // only reads'"),
         rule("when: 'context.headers has \"x-a\" && context.headers[\"x-a\"] like \"b*\" && context.host == \"a.org\"'"),
         format!("{}\nbudgets: [{{requests: 5, host: a.org}}, {{tokens: 200k, per: agent, window: 1d}}, {{bytes: 1GiB, per: host}}, {{money: 0.5 USD}}]\ntraces: {{content: none}}", rule("methods: [GET]")),
@@ -603,6 +604,42 @@ fn bombs_and_floods_end_quickly_and_in_an_error() {
         assert!(error.to_string().len() < 20_000);
     }
     assert!(refused(&large).to_string().contains("at most 1048576"));
+}
+
+#[test]
+fn nested_conditions_end_in_a_condition_or_an_error() {
+    let long = |open: &str, middle: &str, close: &str| {
+        let n = 4_000 / (open.len() + close.len());
+        format!("{}{middle}{}", open.repeat(n), close.repeat(n))
+    };
+    for text in [
+        long("(", "true", ")"),
+        long("[", "1", "]"),
+        long("!(", "true", ")"),
+        long("if true then ", "true", " else true"),
+        long("{a:", "1", "}"),
+        long("true && (", "true", ")"),
+        long("", "context", ".a"),
+        long("-", "1", ""),
+        long("ip(", "\"1.2.3.4\"", ")"),
+        long("true||", "true", ""),
+        long("1+", "1", " "),
+        format!("true // \" {}", long("(", "true", ")")),
+        format!("true // \"\n && {}", long("(", "true", ")")),
+        format!("\"//\" == \"\" && {}", long("(", "true", ")")),
+        // As much as is let through.
+        format!("{}true{}", "(".repeat(16), ")".repeat(16)),
+        format!("context{} == 1", ".a".repeat(120)),
+        format!("{}1 == 1", "1+".repeat(120)),
+        format!("true{}", "||true".repeat(80)),
+        format!("{}true{}", "if true then ".repeat(16), " else true".repeat(16)),
+        format!("{}true{}", "!(".repeat(16), ")".repeat(16)),
+    ] {
+        let whole = v1(&rule(&format!("when: '{text}'")));
+        if let Err(error) = parse("policy.yaml", &whole, &mut NoFiles) {
+            assert!(error.to_string().len() < 4_000);
+        }
+    }
 }
 
 #[test]

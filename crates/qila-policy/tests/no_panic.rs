@@ -57,3 +57,11 @@ fn any_text_is_a_policy_or_an_error() {
     ];
     mutate::run("policy", &[], words, 2000, qila_policy::fuzz_parse);
 }
+
+#[test]
+fn the_seed_with_every_clause_is_a_policy() {
+    let text = include_str!("../../../fuzz/seeds/policy/every-clause.yaml");
+    if let Err(error) = qila_policy::parse("every-clause.yaml", text, &mut qila_policy::NoFiles) {
+        panic!("{error}");
+    }
+}
