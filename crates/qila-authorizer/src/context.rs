@@ -83,10 +83,16 @@ fn of_request(
     let facts = request.facts;
     let mut held: Vec<String> = Vec::new();
     let mut pairs = place(access);
+    // An expert condition may look at anything; of other rules it is known what they look at, and making it costs.
+    let expert = rule.when.is_some();
     pairs.push(("method".into(), text(request.method)));
-    pairs.push(("path".into(), text(request.path.as_str())));
-    let globs = rule.paths.iter().flatten().filter(|g| request.path.matches(g));
-    pairs.push(("globs".into(), Value::new_set(globs.map(|g| text(&g.0)))));
+    if expert {
+        pairs.push(("path".into(), text(request.path.as_str())));
+    }
+    if expert || rule.paths.is_some() {
+        let globs = rule.paths.iter().flatten().filter(|g| request.path.matches(g));
+        pairs.push(("globs".into(), Value::new_set(globs.map(|g| text(&g.0)))));
+    }
 
     let mut query = Vec::new();
     for name in &names.query {
@@ -99,7 +105,9 @@ fn of_request(
             query.push((name.clone(), text(&value)));
         }
     }
-    pairs.push(("query".into(), record(query)?));
+    if expert || !names.query.is_empty() {
+        pairs.push(("query".into(), record(query)?));
+    }
 
     let mut headers = Vec::new();
     for name in &names.headers {
@@ -112,7 +120,9 @@ fn of_request(
             headers.push((name.clone(), text(&value)));
         }
     }
-    pairs.push(("headers".into(), record(headers)?));
+    if expert || !names.headers.is_empty() {
+        pairs.push(("headers".into(), record(headers)?));
+    }
 
     let word = match (facts.body, facts.body_size) {
         (Some(said), _) => said.word(),
@@ -132,7 +142,10 @@ fn of_request(
         held.extend(of_message(rule, one));
         pairs.push(("mcp".into(), message(one, names)?));
     }
-    pairs.push(("matched".into(), Value::new_set(held.iter().map(|k| text(k)))));
+    let conditions = !names.query.is_empty() || !names.headers.is_empty();
+    if expert || conditions || rule.graphql.is_some() || rule.mcp.is_some() {
+        pairs.push(("matched".into(), Value::new_set(held.iter().map(|k| text(k)))));
+    }
     Ok(pairs)
 }
 

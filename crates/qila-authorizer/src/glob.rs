@@ -73,16 +73,21 @@ impl<'a> PathText<'a> {
 
     /// Whether a pattern matches.
     pub(crate) fn matches(&self, glob: &PathGlob) -> bool {
-        // Most rules of a long policy are about other paths: what comes before the first segment with a star is enough to say so.
-        let plain = match glob.0.find('*') {
-            Some(star) => glob
-                .0
-                .get(..star)
-                .and_then(|t| t.rsplit_once('/'))
-                .map_or("", |(t, _)| t),
-            None => return glob.0 == self.0,
-        };
-        self.0.starts_with(plain) && segments(&glob.0, &self.0)
+        self.0.starts_with(head(glob)) && segments(&glob.0, &self.0)
+    }
+}
+
+/// What every path that a pattern matches begins with: most rules of a long policy are about other paths, and this is enough to
+/// say so.
+pub(crate) fn head(glob: &PathGlob) -> &str {
+    match glob.0.find('*') {
+        // The segment with the star may be none at all, with the slash before it.
+        Some(star) => glob
+            .0
+            .get(..star)
+            .and_then(|t| t.rsplit_once('/'))
+            .map_or("", |(t, _)| t),
+        None => &glob.0,
     }
 }
 
