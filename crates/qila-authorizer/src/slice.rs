@@ -73,7 +73,7 @@ impl Slices {
                 _ => None,
             },
             intercepts: rule.intercepts(),
-            heads: rule.paths.is_some().then(|| first..self.spans.len()),
+            heads: rule.paths.is_some().then_some(first..self.spans.len()),
         }
     }
 
