@@ -109,6 +109,11 @@ async fn forward(
         port,
         method: parts.method.as_str(),
         path: parts.uri.path(),
+        facts: &qila_authorizer::HttpFacts {
+            query: parts.uri.query(),
+            headers: Some(&parts.headers),
+            ..Default::default()
+        },
     });
     if !verdict.allowed {
         return Err(refused(Refusal::by_policy(&verdict, &to, port, &parts)));

@@ -97,6 +97,7 @@ impl Grant {
             port: self.exchange.port,
             method: &self.method,
             path: &self.path,
+            facts: &qila_authorizer::HttpFacts::default(),
         });
         self.asked.set((now.number, verdict.allowed));
         if !verdict.allowed {
