@@ -73,13 +73,13 @@ impl Rule {
         let host = self.host();
         let more = match self {
             Rule::Host => return format!("    - {{host: {host}, {both}}}\n"),
-            Rule::Paths => format!("{both}, methods: [GET, POST, PUT, CONNECT], paths: {PATHS}"),
+            Rule::Paths => format!("{both}, methods: [GET, POST, PUT], paths: {PATHS}"),
             Rule::Credential => {
                 let models = ["openai", "anthropic"].map(|name| {
                     format!("    - {{host: api.{name}.com, methods: [POST], paths: [\"/v1/**\"], credential: {name}}}\n")
                 });
                 return format!(
-                    "    - {{host: {host}, methods: [GET, POST, PUT, CONNECT], paths: {PATHS}, credential: matrix}}\n    \
+                    "    - {{host: {host}, methods: [GET, POST, PUT], paths: {PATHS}, credential: matrix}}\n    \
                      - {{host: lies.test, methods: [GET], credential: liar}}\n{}",
                     models.concat()
                 );
