@@ -10,6 +10,7 @@ export const url = (op, path, query = true) => {
 export const fields = (op) => {
   const out = { 'x-case': op.case, ...(op.headers ?? {}) };
   if (op.key) out.authorization = `Bearer ${process.env[op.key]}`;
+  if (op.feature === 'trailers') out.te = 'trailers';
   if (op.feature === 'large') for (let n = 0; n < 8; n++) out[`x-big-${n}`] = 'b'.repeat(900);
   return out;
 };

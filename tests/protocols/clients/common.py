@@ -21,6 +21,8 @@ def fields(op):
     out.update(op.get("headers") or {})
     if op.get("key"):
         out["authorization"] = "Bearer " + os.environ[op["key"]]
+    if op["feature"] == "trailers":
+        out["te"] = "trailers"
     if op["feature"] == "large":
         out.update({f"x-big-{n}": "b" * 900 for n in range(8)})
     return out
@@ -31,7 +33,7 @@ def upload(op):
 
 
 def tell(case, **what):
-    if isinstance(what.get("body"), bytes):
+    if isinstance(what.get("body"), (bytes, bytearray)):
         what["body"] = what["body"].decode("utf-8", "replace")
     if isinstance(what.get("body"), str):
         what["body"] = what["body"][:BODY]

@@ -13,7 +13,7 @@ pub fn nothing_astray(search: &Search, records: &[Record]) -> Result<(), String>
             "key.test" => ("QILA_MATRIX_KEY", "authorization"),
             "lies.test" => ("QILA_LIAR_KEY", "authorization"),
             "api.openai.com" => ("OPENAI_API_KEY", "authorization"),
-            "api.anthropic.com" => ("ANTHROPIC_API_KEY", "x-api-key"),
+            "api.anthropic.com" => ("ANTHROPIC_API_KEY", "authorization"),
             _ => ("", ""),
         };
         let at = format!("{} {} {}", record.host, record.method, record.target.chars().take(80).collect::<String>());

@@ -153,7 +153,8 @@ pub const CREDENTIALS: [(&str, &str, &str, &str); 4] = [
     (
         "anthropic",
         "api.anthropic.com",
-        "{header: x-api-key}",
+        // What its SDK sends nowadays; `tests/agents` has a client with `x-api-key`.
+        "bearer",
         "ANTHROPIC_API_KEY",
     ),
 ];
