@@ -1,7 +1,7 @@
 // What the Node clients share: cases from standard input, a line of JSON out for each.
 import { readFileSync } from 'node:fs';
 
-export const TIMEOUT = 12000;
+export const TIMEOUT = 8000;
 export const cases = () => JSON.parse(readFileSync(0, 'utf8'));
 export const url = (op, path, query = true) => {
   const text = op.base + op.prefix + (path ?? op.path);

@@ -1,7 +1,7 @@
 """What the Python clients share: cases from standard input, a line of JSON out for each."""
 import json, os, sys, time, traceback
 
-TIMEOUT = 12
+TIMEOUT = 8
 BODY = 4096
 
 

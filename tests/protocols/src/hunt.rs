@@ -1,10 +1,11 @@
 //! The hunt for leaks: thousands of exchanges inside, every byte of them searched outside.
 use crate::secret::Search;
-use crate::server::{ENCODINGS, POSITIONS, Record};
+use crate::server::{POSITIONS, Record};
 use crate::session::Session;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// No real value went to a host that its credential does not name, nor anywhere but where it is placed.
 pub fn nothing_astray(search: &Search, records: &[Record]) -> Result<(), String> {
@@ -35,14 +36,14 @@ pub fn nothing_astray(search: &Search, records: &[Record]) -> Result<(), String>
     Ok(())
 }
 
-/// Runs `count` exchanges inside and searches all that came back.
-pub fn hunt(session: &Session, python: &str, count: usize) -> Result<(), String> {
+/// Runs `count` exchanges inside, the secret in these spellings, and searches all that came back.
+pub fn hunt(session: &Session, python: &str, count: usize, encodings: &[&str]) -> Result<(), String> {
     let mut seed = [0u8; 4];
     getrandom::fill(&mut seed).map_err(|e| e.to_string())?;
     let fixed = std::env::var("QILA_HUNT_SEED").ok().and_then(|s| s.parse().ok());
     let seed = fixed.unwrap_or(u32::from_le_bytes(seed));
     let mut words = json!({
-        "encodings": ENCODINGS, "positions": POSITIONS,
+        "encodings": encodings, "positions": POSITIONS,
         "hosts": [["key.test", 443], ["rule.test", 443], ["rule.test", 80], ["other.test", 443], ["lies.test", 443]],
     });
     if session.unknown.is_empty() {
@@ -56,6 +57,7 @@ pub fn hunt(session: &Session, python: &str, count: usize) -> Result<(), String>
     let search = session.search();
     let fail = |what: String| Err(format!("seed {seed}: {what}"));
     let (mut seen, mut answered, mut finished) = (0usize, 0usize, false);
+    let mut leaks: BTreeMap<String, (usize, String)> = BTreeMap::new();
     for line in done.stdout.lines() {
         let value: Value = serde_json::from_str(line).unwrap_or(Value::Null);
         finished |= value["finished"] == count;
@@ -68,9 +70,18 @@ pub fn hunt(session: &Session, python: &str, count: usize) -> Result<(), String>
             answered += usize::from(part == "raw" && (bytes.starts_with(b"HTTP/1.1 200") || bytes.starts_with(b":status: 200")));
             if let Some(name) = search.find(&bytes) {
                 let shown: String = String::from_utf8_lossy(&bytes).chars().take(300).collect();
-                return fail(format!("{name} came back ({}, {part}): {shown:?}", value["what"]));
+                let what = value["what"].as_str().unwrap_or_default();
+                let kind = what.rsplit_once(' ').map_or(what, |(kind, _)| kind);
+                let found = leaks
+                    .entry(format!("{name}, {kind}"))
+                    .or_insert_with(|| (0, format!("{what}, {part}: {shown:?}")));
+                found.0 += 1;
             }
         }
+    }
+    if let Some((_, example)) = leaks.values().next() {
+        let kinds: Vec<String> = leaks.iter().map(|(kind, (count, _))| format!("{kind} ({count})")).collect();
+        return fail(format!("real values came back: {}; such as {example}", kinds.join("; ")));
     }
     if let Some(name) = search.find(done.stderr.as_bytes()) {
         return fail(format!("{name} is in what qila says"));

@@ -7,7 +7,7 @@ use qila_protocols::{row, table};
 use std::process::ExitCode;
 
 /// Exchanges of a hunt where `QILA_HUNT` does not say otherwise.
-const HUNT: usize = 500;
+const HUNT: usize = 250;
 
 fn main() -> ExitCode {
     let mut tiers = vec!["process", "container"];
@@ -41,20 +41,26 @@ fn main() -> ExitCode {
     }
     let mut lines = Vec::new();
     for tier in &tiers {
-        for mode in &modes {
+        let one = |mode: Mode| {
             let wanted = Wanted {
                 tier: (*tier).to_owned(),
-                mode: *mode,
+                mode,
                 only: only.clone(),
                 hunt,
             };
             let started = std::time::Instant::now();
-            match Session::begin(wanted) {
-                Err(skip) => println!("skipped: protocols, {tier}, {mode:?}: {}", skip.0),
-                Ok(session) => lines.extend(session.all()),
-            }
+            let found = Session::begin(wanted).map(|session| session.all());
             eprintln!("{tier}, {mode:?}: {} s", started.elapsed().as_secs());
-        }
+            found.unwrap_or_else(|skip| {
+                println!("skipped: protocols, {tier}, {mode:?}: {}", skip.0);
+                Vec::new()
+            })
+        };
+        // Both users side by side: much of it is waiting.
+        std::thread::scope(|scope| {
+            let started: Vec<_> = modes.iter().map(|mode| scope.spawn(|| one(*mode))).collect();
+            started.into_iter().for_each(|s| lines.extend(s.join().expect("a session does not panic")));
+        });
     }
     table::print(&lines);
     if let Some(path) = markdown {

@@ -193,7 +193,7 @@ pub fn case(row: &Row, deny: bool, authority: &str) -> Value {
     let mut host = rule.host();
     let mut op = json!({
         "case": id, "feature": feature, "version": client.version, "method": "GET", "prefix": "", "path": "/echo",
-        "id": id.replace('/', "-").replace('.', "_"), "timeout": 12,
+        "id": id.replace('/', "-").replace('.', "_"), "timeout": 8,
     });
     match feature {
         "upload" | "body" | "expect" | "refuse" => {

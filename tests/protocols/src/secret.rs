@@ -6,13 +6,16 @@ use std::collections::BTreeMap;
 /// Bytes of a plain secret that give it away.
 const PART: usize = 10;
 
-/// A random secret of 40 letters and digits.
+/// A random secret: 40 letters and digits, and characters between them that encoders write in ways of their own.
 pub fn random() -> String {
     let mut bytes = [0u8; 40];
     getrandom::fill(&mut bytes).expect("the host has randomness");
     let letters = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     let text = bytes.iter().map(|b| char::from(letters[usize::from(*b) % letters.len()]));
-    format!("sk-{}", text.collect::<String>())
+    let mut text: String = text.collect();
+    text.insert(27, '+');
+    text.insert(14, '/');
+    format!("sk-{text}")
 }
 
 /// Finds parts of secrets.
@@ -26,6 +29,7 @@ impl Search {
 
     /// The name of a secret, part of which is in there.
     pub fn find(&self, hay: &[u8]) -> Option<&str> {
+        let hay = &without_padding(hay);
         let lower = hay.to_ascii_lowercase();
         let found = |n: &&Vec<u8>| memchr::memmem::find(hay, n).is_some() || memchr::memmem::find(&lower, n).is_some();
         self.0
@@ -39,6 +43,19 @@ impl Search {
         let one = Search(self.0.iter().filter(|(n, _)| *n == name).map(|(n, v)| (n.clone(), v.clone())).collect());
         one.find(hay).is_some()
     }
+}
+
+/// Long runs of the dots that the server pads with say nothing.
+fn without_padding(hay: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(hay.len().min(4096));
+    let mut dots = 0;
+    for byte in hay {
+        dots = if *byte == b'.' { dots + 1 } else { 0 };
+        if dots < 16 {
+            out.push(*byte);
+        }
+    }
+    out
 }
 
 /// A few parts of the secret (which begins with a prefix that all have), plain and spelled.

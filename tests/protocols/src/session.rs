@@ -4,7 +4,7 @@ use crate::place::{self, Stage};
 use crate::row::{self, Row};
 use crate::rule::{self, CREDENTIALS, NAMES, Rule};
 use crate::secret::{self, Search};
-use crate::server::{LIAR, Record, Server};
+use crate::server::{ENCODINGS, LIAR, ODD, Record, Server};
 use crate::table::{Line, Outcome};
 use crate::{cost, hunt};
 use qila_agents::host::Mode;
@@ -15,7 +15,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 /// What is judged beside the rows.
-pub const EXTRA: [&str; 3] = ["all/any/secrets/credential", "hunt/any/secrets/credential", "models/any/cost/credential"];
+pub const EXTRA: [&str; 4] = [
+    "all/any/secrets/credential",
+    "hunt/any/secrets/credential",
+    "hunt/any/odd-spellings/credential",
+    "models/any/cost/credential",
+];
 
 /// What is wanted of a session.
 #[derive(Debug, Clone)]
@@ -216,15 +221,22 @@ impl Session {
             });
             lines.push(self.line(EXTRA[0], "deny", Outcome::of(verdict)));
         }
-        if crate::pending::fits(&self.wanted.only, EXTRA[2]) {
-            lines.push(self.line(EXTRA[2], "allow", Outcome::of(cost::agrees(self, done))));
+        if crate::pending::fits(&self.wanted.only, EXTRA[3]) {
+            lines.push(self.line(EXTRA[3], "allow", Outcome::of(cost::agrees(self, done))));
         }
-        if self.wanted.hunt > 0 && crate::pending::fits(&self.wanted.only, EXTRA[1]) {
+        let hunts: [(&str, &[&str], usize); 2] = [
+            (EXTRA[1], &ENCODINGS, self.wanted.hunt),
+            (EXTRA[2], &ODD, self.wanted.hunt.min(40)),
+        ];
+        for (row, encodings, count) in hunts {
+            if count == 0 || !crate::pending::fits(&self.wanted.only, row) {
+                continue;
+            }
             let outcome = match place::runner("hunt.py", self.wanted.mode) {
-                Ok(python) => Outcome::of(hunt::hunt(self, &python[0], self.wanted.hunt)),
+                Ok(python) => Outcome::of(hunt::hunt(self, &python[0], count, encodings)),
                 Err(skip) => Outcome::Skipped(skip.0),
             };
-            lines.push(self.line(EXTRA[1], "deny", outcome));
+            lines.push(self.line(row, "deny", outcome));
         }
         lines
     }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 /// Events of a stream.
 pub const EVENTS: u64 = 4;
 /// Longest wait for an acknowledgement. Long: only a stream that is held back, or a client that died, waits so long.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 pub(crate) async fn answer(call: Call) -> Answer {
     let id = call.parameter("id").to_owned();

@@ -13,9 +13,11 @@ pub const POSITIONS: [&str; 9] = [
     "header", "cookie", "location", "body", "chunks", "bytes", "trailer", "sse", "error",
 ];
 /// How it is written.
-pub const ENCODINGS: [&str; 9] = [
-    "plain", "base64", "base64-1", "base64-2", "base64url", "url", "json", "hex", "HEX",
+pub const ENCODINGS: [&str; 11] = [
+    "plain", "base64", "base64-1", "base64-2", "base64url", "url", "url-all", "json", "json-slash", "hex", "HEX",
 ];
+/// Spellings that JSON allows and that no writer uses: every character escaped.
+pub const ODD: [&str; 2] = ["json-all", "JSON-ALL"];
 
 /// The secret in that spelling. `base64-1` and `-2` have so many bytes before it, which shifts every digit.
 pub fn encode(encoding: &str, secret: &str) -> String {
@@ -25,8 +27,12 @@ pub fn encode(encoding: &str, secret: &str) -> String {
         "base64-1" => BASE64_STANDARD.encode(format!("u{secret}!")),
         "base64-2" => BASE64_STANDARD.encode(format!("u:{secret}??")),
         "base64url" => BASE64_URL_SAFE_NO_PAD.encode(bytes),
-        "url" => bytes.iter().map(|b| format!("%{b:02x}")).collect(),
-        "json" => bytes.iter().map(|b| format!("\\u{b:04x}")).collect(),
+        "url" => secret.replace('/', "%2F").replace('+', "%2B"),
+        "url-all" => bytes.iter().map(|b| format!("%{b:02x}")).collect(),
+        "json" => secret.replace('+', "\\u002b"),
+        "json-slash" => secret.replace('/', "\\/"),
+        "json-all" => bytes.iter().map(|b| format!("\\u{b:04x}")).collect(),
+        "JSON-ALL" => bytes.iter().map(|b| format!("\\u{b:04X}")).collect(),
         "hex" => super::plain::hex(bytes),
         "HEX" => super::plain::hex(bytes).to_uppercase(),
         _ => secret.to_owned(),

@@ -12,7 +12,7 @@ mod serve;
 mod tls;
 mod websocket;
 
-pub use leak::{ENCODINGS, POSITIONS, encode};
+pub use leak::{ENCODINGS, ODD, POSITIONS, encode};
 pub use models::Usage;
 pub use record::{Record, Records};
 
