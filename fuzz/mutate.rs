@@ -25,7 +25,9 @@ pub fn run(target: &str, more: &[Vec<u8>], words: &[&[u8]], rounds: u32, check: 
     for seed in &seeds {
         watched(seed, &check);
     }
-    let mut random = Random(target.bytes().fold(1, |sum, byte| sum * 31 + u64::from(byte)));
+    let mut random = Random(target.bytes().fold(1u64, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u64::from(byte))
+    }));
     for _ in 0..rounds {
         let mut bytes = seeds[random.below(seeds.len())].clone();
         for _ in 0..=random.below(4) {

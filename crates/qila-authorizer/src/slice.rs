@@ -85,6 +85,15 @@ fn request_matches(rule: &NetRule, access: &Access<'_>) -> bool {
     let Access::Http { method, path, .. } = access else {
         return true;
     };
+    // Not judged yet: such a rule allows nothing.
+    if !rule.query.is_empty()
+        || !rule.headers.is_empty()
+        || rule.body.is_some()
+        || rule.reads_body()
+        || rule.when.is_some()
+    {
+        return false;
+    }
     let method = rule
         .methods
         .as_ref()

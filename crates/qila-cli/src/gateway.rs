@@ -34,6 +34,7 @@ pub(crate) fn gateway(args: &Serve) -> Result<u8, Fail> {
     let home = Home::open()?;
     janitor::sweep(&home)?;
     let outside = Outside::new(policy, plan::home()?, None)?;
+    built(outside.permit.policy())?;
     if outside.permit.policy().network.allow.is_empty() {
         return Err(
             Fail::new("this policy lets nothing out, so that there is nothing to be a gateway for")
@@ -93,6 +94,13 @@ pub(crate) fn gateway(args: &Serve) -> Result<u8, Fail> {
     Ok(0)
 }
 
+fn built(policy: &qila_policy::Policy) -> Result<(), Fail> {
+    match qila_plan::unbuilt(policy) {
+        None => Ok(()),
+        Some((clause, what)) => Err(Fail::new(format!("refused: {clause}: {what}")).clause(clause)),
+    }
+}
+
 fn password() -> Result<Zeroizing<String>, Fail> {
     let mut random = Zeroizing::new([0u8; 16]);
     getrandom::fill(random.as_mut()).map_err(|e| Fail::new(format!("no random numbers: {e}")))?;
@@ -138,6 +146,7 @@ fn again(args: &Serve, outside: &Outside, witness: &mut Witness<'_, '_>) -> Resu
         absent: outside.absent.clone(),
     };
     let permit = rewrite.permit().map_err(Fail::new)?;
+    built(permit.policy())?;
     let by = rustix::process::getuid().as_raw();
     witness.change(&rewrite, digest(permit.policy()), by)
 }

@@ -1,5 +1,5 @@
 //! Rates, as token buckets that start full.
-use qila_types::{ByteRate, Rate};
+use qila_types::{Flow, Rate};
 use std::cell::Cell;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -24,13 +24,13 @@ impl Bucket {
 
     /// For a rate of a policy.
     pub(crate) fn of_rate(rate: Rate) -> Bucket {
-        let count = f64::from(rate.count);
-        Bucket::new(count * 1000.0 / rate.per.0.max(1) as f64, count)
+        let per_second = f64::from(rate.count) * 1000.0 / rate.per.0.max(1) as f64;
+        Bucket::new(per_second, f64::from(rate.at_once()))
     }
 
-    /// For a byte rate of a policy; one second's worth may pass at once.
-    pub(crate) fn of_bytes(rate: ByteRate) -> Bucket {
-        Bucket::new(rate.0 as f64, rate.0 as f64)
+    /// For a byte rate of a policy; where it names no burst, one second's worth may pass at once.
+    pub(crate) fn of_bytes(flow: Flow) -> Bucket {
+        Bucket::new(flow.limit.0 as f64, flow.at_once() as f64)
     }
 
     fn refill(&self) -> f64 {
@@ -83,24 +83,36 @@ pub(crate) async fn take(bucket: Option<&Bucket>, n: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use qila_types::Millis;
+    use qila_types::{ByteRate, Millis};
 
     #[tokio::test(start_paused = true)]
     async fn a_bucket_allows_its_burst_and_then_its_rate() {
-        let bucket = Bucket::of_rate(Rate {
-            count: 3,
-            per: Millis(1000),
-        });
+        let bucket = Bucket::of_rate(Rate::new(3, Millis(1000)));
         assert!((0..3).all(|_| bucket.try_take()));
         assert!(!bucket.try_take());
         tokio::time::advance(Duration::from_millis(400)).await;
         assert!(bucket.try_take());
         assert!(!bucket.try_take());
         let before = Instant::now();
-        let bytes = Bucket::of_bytes(ByteRate(1000));
+        let bytes = Bucket::of_bytes(ByteRate(1000).into());
         bytes.take(1000).await;
         assert_eq!(before.elapsed(), Duration::ZERO);
         bytes.take(2000).await;
         assert!(before.elapsed() >= Duration::from_millis(1990));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_is_what_may_come_at_once() {
+        let rate: Rate = "60/min burst 5".parse().unwrap();
+        let bucket = Bucket::of_rate(rate);
+        assert!((0..5).all(|_| bucket.try_take()));
+        assert!(!bucket.try_take());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(bucket.try_take());
+        assert!(!bucket.try_take());
+        let flow: Flow = "1KiB/s burst 4KiB".parse().unwrap();
+        let bytes = Bucket::of_bytes(flow);
+        assert_eq!(bytes.owe(4096), None);
+        assert_eq!(bytes.owe(1024), Some(Duration::from_secs(1)));
     }
 }

@@ -2,7 +2,7 @@
 use crate::config::{Config, Placeholder};
 use qila_inspect::mask::Masker;
 use qila_inspect::placeholder::Finder;
-use qila_policy::model::{Credential, Placement, Source};
+use qila_policy::model::{Credential, Placement, SecretRef, Source};
 use secrecy::{ExposeSecret, SecretString};
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -55,13 +55,13 @@ pub(crate) struct SecretError {
 /// Whether the source of a credential is there, without reading its value: a variable that is set, a file that exists, a
 /// program (which is always tried).
 pub fn available(credential: &Credential, home: Option<&str>, workspace: Option<&str>) -> bool {
-    match &credential.source {
-        Source::Env(name) => std::env::var_os(name).is_some_and(|v| !v.is_empty()),
-        Source::File(path) => path
+    credential.source.secrets().iter().all(|secret| match secret {
+        SecretRef::Env(name) => std::env::var_os(name).is_some_and(|v| !v.is_empty()),
+        SecretRef::File(path) => path
             .resolve(home, workspace)
             .is_some_and(|p| std::path::Path::new(&p).exists()),
-        Source::Command(_) => true,
-    }
+        SecretRef::Command(_) => true,
+    })
 }
 
 impl Secrets {
@@ -162,7 +162,7 @@ fn check(text: &str, placement: &Placement) -> Result<(), String> {
     let header = |b: u8| (0x21..0x7f).contains(&b) || b == b' ';
     let token = |b: u8| (0x21..0x7f).contains(&b);
     let ok = match placement {
-        Placement::Bearer | Placement::Query(_) => text.bytes().all(token),
+        Placement::Bearer | Placement::Query(_) | Placement::SigV4 => text.bytes().all(token),
         Placement::Header(_) => text.bytes().all(header) && text.trim() == text,
         Placement::Basic { .. } => !text.chars().any(char::is_control),
     };
@@ -190,6 +190,9 @@ fn value(source: &Source, config: &Config) -> Result<String, String> {
             read(file)?
         }
         Source::Command(words) => command(words)?,
+        Source::Vault(_) | Source::Oauth2(_) | Source::Aws(_) | Source::GithubApp(_) => {
+            return Err("is of a kind that this gateway cannot mint".into());
+        }
     };
     if text.ends_with('\n') {
         text.pop();

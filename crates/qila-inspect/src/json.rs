@@ -13,6 +13,9 @@ use std::fmt;
 /// Deepest nesting.
 pub const MAX_DEPTH: u8 = 64;
 
+/// Most members of one object: their names are kept while it is read.
+pub const MAX_MEMBERS: usize = 16_384;
+
 /// Longest number that is kept as text: longer ones are read differently, and cost more than they are.
 const MAX_NUMBER: usize = 32;
 
@@ -31,6 +34,9 @@ pub enum JsonError {
     /// Nested deeper than [`MAX_DEPTH`].
     #[error("it is nested deeper than {MAX_DEPTH}")]
     Depth,
+    /// More than [`MAX_MEMBERS`].
+    #[error("an object has more than {MAX_MEMBERS} members")]
+    Many,
     /// A name occurs twice, or names differ by case alone.
     #[error("a name occurs twice in an object")]
     Duplicate,
@@ -263,6 +269,9 @@ pub(crate) fn object<'de, A: MapAccess<'de>>(
         };
         if !seen.insert(same) {
             return Err(context.fail(JsonError::Duplicate));
+        }
+        if seen.len() > MAX_MEMBERS {
+            return Err(context.fail(JsonError::Many));
         }
         each(&name, map)?;
     }

@@ -14,7 +14,7 @@
 mod read;
 mod stream;
 
-pub use crate::json::{JsonError, MAX_DEPTH};
+pub use crate::json::{JsonError, MAX_DEPTH, MAX_MEMBERS};
 pub use read::read;
 pub use stream::{Stream, StreamError};
 

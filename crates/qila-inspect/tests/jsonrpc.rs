@@ -383,6 +383,9 @@ fn batches_and_limits() {
         tool(&format!("{{{}}}", many(MAX_ARGUMENTS + 1))),
         Err(JsonRpcError::Params)
     );
+    let result = |n| one(&format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{{}}}}}"#, many(n)));
+    assert!(result(MAX_MEMBERS).is_ok());
+    assert_eq!(result(MAX_MEMBERS + 1), Err(JsonRpcError::Json(JsonError::Many)));
     let long = "x".repeat(MAX_NAME + 1);
     assert_eq!(one(&request(&long, "{}")), Err(JsonRpcError::Method));
     assert!(one(&request(&long[1..], "{}")).is_ok());

@@ -1,6 +1,6 @@
 //! What the host offers, collected beforehand by whoever may look.
 use qila_policy::Permit;
-use qila_policy::model::{Base, PolicyPath, Source};
+use qila_policy::model::{Base, PolicyPath};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -139,16 +139,13 @@ pub fn wanted_paths(permit: &Permit, home: Option<&str>, workspace: Option<&str>
         Base::Host => None,
         Base::Directory(path) | Base::OciLayout(path) => Some(path),
     };
-    let files = policy.credentials.iter().filter_map(|c| match &c.source {
-        Source::File(path) => Some(path),
-        Source::Env(_) | Source::Command(_) => None,
-    });
+    let files: Vec<PolicyPath> = policy.secret_files().collect();
     let named = fs
         .read
         .iter()
         .chain(&fs.write)
         .chain(&fs.hide)
         .chain(base)
-        .chain(files);
+        .chain(&files);
     named.filter_map(|p| p.resolve(home, workspace)).collect()
 }

@@ -252,8 +252,8 @@ pub(crate) fn build(
     if let Some(workspace) = &caller.workspace {
         workspace_entry(fs.workspace, workspace, caller, &mut entries);
     }
-    for path in fs.hide.iter().chain(policy.secret_files()) {
-        let Some(named) = resolve(path) else { continue };
+    for path in fs.hide.iter().cloned().chain(policy.secret_files()) {
+        let Some(named) = resolve(&path) else { continue };
         if !facts.paths.contains_key(&named) {
             skipped.push(format!("filesystem.hide: {}", path.0));
         }

@@ -47,6 +47,8 @@ clauses! {
     Loopback "network.loopback" "the sandbox's own loopback",
     UnixSockets "network.unix_sockets" "unix sockets",
     Credentials "credentials" "credentials that the gateway places",
+    Budgets "budgets" "what may be spent",
+    Traces "traces" "what is kept of calls to models",
     Syscalls "syscalls" "system calls",
     Environment "environment" "environment variables",
 }
@@ -124,6 +126,8 @@ impl Policy {
             ClauseId::Loopback => !n.loopback,
             ClauseId::UnixSockets => n.unix_sockets.is_some() || self.writes_host_directories(),
             ClauseId::Credentials => !self.credentials.is_empty(),
+            ClauseId::Budgets => !self.budgets.is_empty(),
+            ClauseId::Traces => self.traces != Default::default(),
         }
     }
 

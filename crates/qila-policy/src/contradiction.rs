@@ -1,4 +1,6 @@
 //! Clauses that cannot both hold: found in the whole policy, after all files are laid over each other.
+mod budgets;
+mod conditions;
 mod hosts;
 mod paths;
 mod variables;
@@ -14,6 +16,8 @@ pub(crate) type Found = (Mark, String, Contradiction);
 pub(crate) fn find(draft: &Draft) -> Vec<Found> {
     let mut out = Vec::new();
     hosts::find(draft, &mut out);
+    conditions::find(draft, &mut out);
+    budgets::find(draft, &mut out);
     paths::find(draft, &mut out);
     variables::find(draft, &mut out);
     let syscalls = &draft.policy.syscalls;

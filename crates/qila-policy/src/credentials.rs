@@ -1,5 +1,5 @@
 //! What becomes of a policy whose optional credentials are not there.
-use crate::model::{Policy, PolicyPath, Source};
+use crate::model::{Policy, PolicyPath, SecretRef};
 use std::collections::BTreeSet;
 
 /// A credential without `optional: true` has no value.
@@ -36,10 +36,11 @@ impl Policy {
     }
 
     /// Files outside that hold real values: whatever else the policy shows, these are never seen inside.
-    pub fn secret_files(&self) -> impl Iterator<Item = &PolicyPath> {
-        self.credentials.iter().filter_map(|c| match &c.source {
-            Source::File(path) => Some(path),
-            _ => None,
+    pub fn secret_files(&self) -> impl Iterator<Item = PolicyPath> {
+        let secrets = self.credentials.iter().flat_map(|c| c.source.secrets());
+        secrets.filter_map(|secret| match secret {
+            SecretRef::File(path) => Some(path),
+            SecretRef::Env(_) | SecretRef::Command(_) => None,
         })
     }
 }

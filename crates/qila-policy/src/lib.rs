@@ -6,6 +6,7 @@
 
 mod bundle;
 mod canonical;
+pub mod cedar;
 mod clause;
 mod contradiction;
 mod credentials;

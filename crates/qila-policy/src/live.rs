@@ -30,6 +30,7 @@ impl Policy {
             (n.loopback != m.loopback, ClauseId::Loopback),
             (n.unix_sockets != m.unix_sockets, ClauseId::UnixSockets),
             (self.credentials != other.credentials, ClauseId::Credentials),
+            (self.budgets != other.budgets, ClauseId::Budgets),
             (self.syscalls != other.syscalls, ClauseId::Syscalls),
             (self.environment != other.environment, ClauseId::Environment),
         ];

@@ -3,10 +3,14 @@
 
 mod event;
 mod id;
+mod rate;
+mod spend;
 mod tier;
 mod units;
 
 pub use event::{Access, Decision, Event, EventKind, Outcome, StopReason, Usage};
 pub use id::{IdError, RunId};
+pub use rate::{Flow, Rate};
+pub use spend::{Money, Tokens};
 pub use tier::Tier;
-pub use units::{ByteRate, Bytes, Cpus, Millis, Rate, UnitError};
+pub use units::{ByteRate, Bytes, Cpus, Millis, UnitError};

@@ -13,7 +13,7 @@ pub struct UnitError {
     pub wanted: &'static str,
 }
 
-fn bad(text: &str, wanted: &'static str) -> UnitError {
+pub(crate) fn bad(text: &str, wanted: &'static str) -> UnitError {
     UnitError {
         text: text.chars().take(64).collect(),
         wanted,
@@ -63,6 +63,8 @@ macro_rules! text_serde {
         }
     };
 }
+
+pub(crate) use text_serde;
 
 const BYTE_UNITS: &[(&str, u64)] = &[
     ("B", 1),
@@ -166,47 +168,6 @@ impl fmt::Display for Millis {
 }
 text_serde!(Millis);
 
-/// A count per window of time, written `60/min`, `5/s`, `1000/h` or `10/30s`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Rate {
-    /// How many in one window; also the burst.
-    pub count: u32,
-    /// The window.
-    pub per: Millis,
-}
-
-impl FromStr for Rate {
-    type Err = UnitError;
-    fn from_str(text: &str) -> Result<Self, UnitError> {
-        let wanted = "a rate such as `60/min`, `5/s` or `1000/h`";
-        let (count, window) = text.split_once('/').ok_or_else(|| bad(text, wanted))?;
-        let count: u32 = count.parse().map_err(|_| bad(text, wanted))?;
-        let spelled = if window.starts_with(|c: char| c.is_ascii_digit()) {
-            window.to_owned()
-        } else {
-            format!("1{window}")
-        };
-        let per: Millis = spelled.parse().map_err(|_| bad(text, wanted))?;
-        if count == 0 || per.0 == 0 {
-            return Err(bad(text, wanted));
-        }
-        Ok(Rate { count, per })
-    }
-}
-
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.per.0 {
-            1_000 => write!(f, "{}/s", self.count),
-            60_000 => write!(f, "{}/min", self.count),
-            3_600_000 => write!(f, "{}/h", self.count),
-            _ => write!(f, "{}/{}", self.count, self.per),
-        }
-    }
-}
-text_serde!(Rate);
-
 /// Processor time as thousandths of one core, written `2`, `0.5` or `250m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -244,27 +205,10 @@ mod tests {
         assert_eq!("1.5GiB".parse(), Ok(Bytes(3 << 29)));
         assert_eq!("10MiB/s".parse(), Ok(ByteRate(10 << 20)));
         assert_eq!("30m".parse(), Ok(Millis(1_800_000)));
-        assert_eq!(
-            "60/min".parse(),
-            Ok(Rate {
-                count: 60,
-                per: Millis(60_000)
-            })
-        );
-        assert_eq!(
-            "10/30s".parse(),
-            Ok(Rate {
-                count: 10,
-                per: Millis(30_000)
-            })
-        );
         assert_eq!("0.5".parse(), Ok(Cpus(500)));
         assert_eq!("250m".parse(), Ok(Cpus(250)));
         for text in ["512MiB", "2GiB", "7B"] {
             assert_eq!(text.parse::<Bytes>().unwrap().to_string(), text);
-        }
-        for text in ["60/min", "5/s", "10/30s", "3/h"] {
-            assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
         }
     }
 
@@ -283,9 +227,6 @@ mod tests {
             ".5GiB",
         ] {
             assert!(text.parse::<Bytes>().is_err(), "{text:?}");
-        }
-        for text in ["0/s", "1/0s", "x/s", "1", "1/parsec"] {
-            assert!(text.parse::<Rate>().is_err(), "{text:?}");
         }
         assert!("0".parse::<Cpus>().is_err());
     }

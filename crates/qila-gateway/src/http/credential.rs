@@ -38,6 +38,7 @@ pub(crate) fn place(secret: Option<&Secret>, parts: &mut Parts) -> Result<bool, 
             })
         }),
         Placement::Query(name) => in_query(parts, name, secret),
+        Placement::SigV4 => Err("the gateway does not sign requests"),
     }
 }
 

@@ -2,12 +2,16 @@
 use super::body::{InBody, OutBody};
 use super::exchange::{Exchange, Speaks};
 use super::grant::Grant;
+use super::multiplexed::Under;
 use super::refusal::Refusal;
-use super::{SHOWN, Session, credential, head};
+use super::websocket::{self, Answer};
+use super::{Carry, SHOWN, Session, credential, head};
 use crate::door::Door;
 use crate::gate::Gate;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use qila_authorizer::{Access as Ask, Verdict};
 use qila_types::{Access, Decision};
 use std::cell::Cell;
@@ -19,13 +23,14 @@ pub(super) async fn answer(
     gate: Rc<Gate>,
     session: Rc<Session>,
     request: Request<Incoming>,
+    under: Option<Under>,
 ) -> Response<OutBody> {
     let agent = match request.version() {
         Version::HTTP_2 => Speaks::Http2,
         _ => Speaks::Http1,
     };
     let grpc = agent == Speaks::Http2 && head::is_grpc(request.headers());
-    match forward(&gate, &session, request).await {
+    match forward(&gate, &session, request, under).await {
         Ok(response) => response,
         Err((refusal, access)) => {
             // A refusal that cannot be recorded ends like any other: nothing has happened.
@@ -43,8 +48,10 @@ type Refused = (Refusal, Access);
 async fn forward(
     gate: &Rc<Gate>,
     session: &Rc<Session>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
+    under: Option<Under>,
 ) -> Result<Response<OutBody>, Refused> {
+    let tunnel = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
     let opened = gate
         .door
@@ -59,10 +66,12 @@ async fn forward(
         path: path.clone(),
     };
     let fixed = session.fixed.as_ref().map(|(to, port)| (to, *port));
-    let (to, port) = head::target(&parts, fixed).map_err(|refusal| {
+    let unread = |refusal| {
         let known = fixed.map(|(to, port)| (to.to_string(), port)).unwrap_or_default();
         (refusal, access(&known.0, known.1))
-    })?;
+    };
+    let socket = websocket::wish(&mut parts).map_err(unread)?;
+    let (to, port) = head::target(&parts, fixed).map_err(unread)?;
     let shown = access(&to.to_string(), port);
     let refused = |refusal: Refusal| (refusal, shown.clone());
     if !opened {
@@ -106,16 +115,27 @@ async fn forward(
     let used = credential::place(secret, &mut parts).map_err(|what| refused(Refusal::violation(what)))?;
     credential::none_left(gate.secrets.finder(), &parts).map_err(|what| refused(Refusal::violation(what)))?;
     let masks = gate.may_echo(&to);
-    let fresh = !session.lines.lead(&to, port);
+    let fresh = socket.is_some() || !session.lines.lead(&to, port);
     record(gate, &shown, &verdict, used, fresh)
         .await
         .map_err(|()| refused(Refusal::unrecorded()))?;
 
+    if let Some(wish) = socket {
+        head::prepare(&mut parts, masks, &exchange, Speaks::Http1);
+        let grant = Rc::new(Grant::new(gate.clone(), rules, exchange.clone(), &parts, under));
+        return match websocket::begin(gate, &exchange, wish, parts)
+            .await
+            .map_err(refused)?
+        {
+            Answer::Other(response) => back(grant, response, masks).map_err(refused),
+            Answer::Open(open) => Ok(upgrade(session, grant, open, masks, tunnel)),
+        };
+    }
     let line = session.lines.get(gate, &exchange).await;
     let line = line.map_err(|e| refused(Refusal::upstream(&e)))?;
     head::prepare(&mut parts, masks, &exchange, line.speaks());
     let astray = Rc::new(Cell::new(false));
-    let grant = Rc::new(Grant::new(gate.clone(), rules, exchange.clone(), &parts));
+    let grant = Rc::new(Grant::new(gate.clone(), rules, exchange.clone(), &parts, under));
     let body = InBody::new(
         grant.clone(),
         body,
@@ -128,6 +148,32 @@ async fn forward(
         Err(_) if astray.get() => Err(refused(Refusal::violation("a placeholder in the request's body"))),
         Err(e) => Err(refused(Refusal::upstream(&e))),
     }
+}
+
+/// Goes on in frames, once the agent has the answer.
+fn upgrade(
+    session: &Session,
+    grant: Rc<Grant>,
+    open: Box<websocket::Open>,
+    masks: bool,
+    tunnel: Option<OnUpgrade>,
+) -> Response<OutBody> {
+    let agent = grant.exchange.agent;
+    let mut response = Response::new(OutBody::none());
+    (*response.status_mut(), *response.headers_mut()) = open.head(agent);
+    match tunnel {
+        Some(tunnel) => {
+            tokio::task::spawn_local(async move {
+                if let Ok(stream) = tunnel.await {
+                    open.carry(grant, TokioIo::new(stream), Vec::new(), masks).await;
+                }
+            });
+        }
+        None => {
+            session.carry.replace(Some(Carry { open, grant, masks }));
+        }
+    }
+    response
 }
 
 /// Whether a request to a proxy knows its password.

@@ -1,5 +1,6 @@
 //! Leave to exchange one request and its answer, which a change of the policy may withdraw.
 use super::exchange::Exchange;
+use super::multiplexed::Under;
 use crate::gate::{Gate, Rules, denied};
 use http::request::Parts;
 use qila_authorizer::Access as Ask;
@@ -16,13 +17,20 @@ pub(crate) struct Grant {
     pub(crate) exchange: Exchange,
     method: String,
     path: String,
+    _under: Option<Under>,
     /// The last rules that were asked, and what they said.
     asked: Cell<(u64, bool)>,
 }
 
 impl Grant {
     /// For a request that was allowed.
-    pub(crate) fn new(gate: Rc<Gate>, rules: Rc<Rules>, exchange: Exchange, parts: &Parts) -> Grant {
+    pub(super) fn new(
+        gate: Rc<Gate>,
+        rules: Rc<Rules>,
+        exchange: Exchange,
+        parts: &Parts,
+        under: Option<Under>,
+    ) -> Grant {
         Grant {
             asked: Cell::new((rules.number, true)),
             method: parts.method.as_str().to_owned(),
@@ -30,6 +38,7 @@ impl Grant {
             gate,
             rules,
             exchange,
+            _under: under,
         }
     }
 

@@ -16,7 +16,7 @@ pub(crate) fn target(
             HeadError::Upgrade(_) => Refusal::new(
                 StatusCode::NOT_IMPLEMENTED,
                 "qila_protocol",
-                "WebSocket and other upgrades are not passed on yet",
+                "of the upgrades only WebSocket is passed on",
             ),
             _ => Refusal::new(e.status(), "qila_malformed", e.to_string()),
         })?;

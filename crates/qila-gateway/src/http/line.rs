@@ -180,7 +180,7 @@ impl Line {
     }
 }
 
-fn why(error: &hyper::Error) -> String {
+pub(super) fn why(error: &hyper::Error) -> String {
     let cause = std::error::Error::source(error)
         .map(|s| format!(": {s}"))
         .unwrap_or_default();

@@ -13,16 +13,19 @@ mod multiplexed;
 mod refusal;
 mod strict;
 mod trailers;
+mod websocket;
 
 pub(crate) use multiplexed::serve as serve_http2;
 
 use crate::connection::Destination;
 use crate::gate::Gate;
+use grant::Grant;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use line::Lines;
 use qila_types::Access;
 use refusal::Refusal;
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::rc::Rc;
@@ -41,12 +44,21 @@ pub(crate) const STREAM_WINDOW: u32 = 256 * 1024;
 /// Most characters of a path that the log keeps.
 const SHOWN: usize = 1024;
 
+/// A WebSocket that both ends have agreed on.
+struct Carry {
+    open: Box<websocket::Open>,
+    grant: Rc<Grant>,
+    masks: bool,
+}
+
 /// One connection of the agent's that carries HTTP.
 pub(crate) struct Session {
     /// Where it goes; none if each request says so itself, as to a proxy.
     fixed: Option<(Destination, u16)>,
     tls: bool,
     lines: Lines,
+    /// A WebSocket that goes on where a request of HTTP/1.1 has ended.
+    carry: RefCell<Option<Carry>>,
 }
 
 impl Session {
@@ -56,6 +68,7 @@ impl Session {
             fixed: Some((to, port)),
             tls,
             lines: Lines::default(),
+            carry: RefCell::default(),
         }
     }
 
@@ -65,6 +78,7 @@ impl Session {
             fixed: None,
             tls: false,
             lines: Lines::default(),
+            carry: RefCell::default(),
         }
     }
 }
@@ -78,7 +92,7 @@ where
     let shared = (gate.clone(), session.clone());
     let service = service_fn(move |request| {
         let (gate, session) = shared.clone();
-        async move { Ok::<_, Infallible>(forward::answer(gate, session, request).await) }
+        Box::pin(async move { Ok::<_, Infallible>(forward::answer(gate, session, request, None).await) })
     });
     let flaw = Flaw::default();
     let stream = Strict::new(stream, flaw.clone());
@@ -91,10 +105,17 @@ where
         .auto_date_header(false)
         .serve_connection(TokioIo::new(stream), service);
     // How it ends is the agent's affair; what was decided is in the log.
-    let _ = (&mut connection).await;
-    if let Some(why) = flaw.get() {
-        let stream = connection.into_parts().io.into_inner().into_inner();
+    let _ = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let parts = connection.into_parts();
+    let (mut stream, held) = parts.io.into_inner().into_parts();
+    let carry = session.carry.borrow_mut().take();
+    if let Some(Carry { open, grant, masks }) = carry {
+        let first = [&parts.read_buf[..], &held].concat();
+        open.carry(grant, stream, first, masks).await;
+    } else if let Some(why) = flaw.get() {
         malformed(&gate, &session, stream, why).await;
+    } else {
+        let _ = tokio::time::timeout(ANSWER, stream.shutdown()).await;
     }
 }
 

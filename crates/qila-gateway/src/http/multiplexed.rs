@@ -29,7 +29,7 @@ struct Busy {
 }
 
 /// Held by a request while it is under way.
-struct Under(Rc<Busy>);
+pub(super) struct Under(Rc<Busy>);
 
 impl Under {
     fn way(busy: &Rc<Busy>) -> Under {
@@ -56,9 +56,8 @@ where
     let service = service_fn(move |request| {
         let (gate, session, under) = (gate.clone(), session.clone(), Under::way(&shared));
         async move {
-            let response = forward::answer(gate, session, request).await;
-            drop(under);
-            Ok::<_, Infallible>(response)
+            // Under way until the last of the answer's body.
+            Ok::<_, Infallible>(forward::answer(gate, session, request, Some(under)).await)
         }
     });
     let connection = Builder::new(Local)
@@ -71,6 +70,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAM_WINDOW.saturating_mul(4))
         .auto_date_header(false)
+        .enable_connect_protocol()
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     loop {

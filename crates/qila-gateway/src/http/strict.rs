@@ -45,9 +45,9 @@ impl<S> Strict<S> {
         }
     }
 
-    /// The stream beneath, to answer on.
-    pub(crate) fn into_inner(self) -> S {
-        self.inner
+    /// The stream beneath, and what was read of it and not given.
+    pub(crate) fn into_parts(self) -> (S, Vec<u8>) {
+        (self.inner, self.held)
     }
 
     fn refuse<T>(&mut self, why: &'static str) -> Result<T> {

@@ -1,5 +1,5 @@
 //! Rules and credentials name hosts: the two must fit.
-use super::Found;
+use super::{Found, conditions};
 use crate::error::Contradiction;
 use crate::model::{Credential, HostPattern, NetRule};
 use crate::parse::Draft;
@@ -11,9 +11,9 @@ pub(super) fn find(draft: &Draft, out: &mut Vec<Found>) {
     let by_name: HashMap<&str, &Credential> =
         policy.credentials.iter().map(|c| (c.name.as_str(), c)).collect();
     let mut rules_of: HashMap<&str, Vec<&NetRule>> = HashMap::new();
-    let marks = draft.marks.allow.iter().zip(&draft.marks.allow_credential);
-    for (rule, (at, credential_at)) in policy.network.allow.iter().zip(marks) {
-        if let (HostPattern::Net(_), Some(what)) = (&rule.host, intercepted(rule)) {
+    let marks = draft.marks.allow.iter().zip(&draft.marks.allow_parts);
+    for (rule, (at, parts)) in policy.network.allow.iter().zip(marks) {
+        if let (HostPattern::Net(_), Some(what)) = (&rule.host, rule.reason_to_intercept()) {
             let host = rule.host.to_string();
             out.push((
                 *at,
@@ -34,9 +34,12 @@ pub(super) fn find(draft: &Draft, out: &mut Vec<Found>) {
                     credential: name.clone(),
                 }
             }
-            Some(_) => continue,
+            Some(credential) => {
+                conditions::on_credential(rule, parts, credential, out);
+                continue;
+            }
         };
-        out.push((*credential_at, "network.allow".to_owned(), contradiction));
+        out.push((parts.credential, "network.allow".to_owned(), contradiction));
     }
     let marks = draft.marks.credentials.iter().zip(&draft.marks.credential_hosts);
     for (credential, (at, host_marks)) in policy.credentials.iter().zip(marks) {
@@ -73,17 +76,5 @@ pub(super) fn find(draft: &Draft, out: &mut Vec<Found>) {
                 ));
             }
         }
-    }
-}
-
-/// What of a rule needs interception.
-fn intercepted(rule: &NetRule) -> Option<&'static str> {
-    match rule {
-        NetRule { methods: Some(_), .. } => Some("methods"),
-        NetRule { paths: Some(_), .. } => Some("paths"),
-        NetRule {
-            credential: Some(_), ..
-        } => Some("a credential"),
-        _ => None,
     }
 }

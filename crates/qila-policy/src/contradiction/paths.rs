@@ -1,7 +1,7 @@
 //! Paths that are hidden and used, and secrets that would be seen.
 use super::Found;
 use crate::error::Contradiction;
-use crate::model::{Base, Credential, Filesystem, PolicyPath, Source, WorkspaceMode};
+use crate::model::{Base, Credential, Filesystem, PolicyPath, SecretRef, WorkspaceMode};
 use crate::parse::Draft;
 
 pub(super) fn find(draft: &Draft, out: &mut Vec<Found>) {
@@ -42,20 +42,22 @@ pub(super) fn find(draft: &Draft, out: &mut Vec<Found>) {
     }
     for (credential, at) in draft.policy.credentials.iter().zip(&draft.marks.credentials) {
         let clause = format!("credentials.{}.source", credential.name);
-        if let Some(contradiction) = seen(fs, credential) {
-            out.push((*at, clause, contradiction));
+        for secret in credential.source.secrets() {
+            if let Some(contradiction) = seen(fs, credential, &secret) {
+                out.push((*at, clause.clone(), contradiction));
+            }
         }
     }
 }
 
 /// A secret's file that the agent could read, or a program that it could replace and that then runs outside.
-fn seen(fs: &Filesystem, credential: &Credential) -> Option<Contradiction> {
+fn seen(fs: &Filesystem, credential: &Credential, secret: &SecretRef) -> Option<Contradiction> {
     let name = credential.name.clone();
     let workspace = PolicyPath(".".to_owned());
     let given = (fs.workspace != WorkspaceMode::None).then_some(&workspace);
-    match &credential.source {
-        Source::Env(_) => None,
-        Source::File(file) => {
+    match secret {
+        SecretRef::Env(_) => None,
+        SecretRef::File(file) => {
             if fs.hide.iter().any(|h| h.contains(file)) {
                 return None;
             }
@@ -71,7 +73,7 @@ fn seen(fs: &Filesystem, credential: &Credential) -> Option<Contradiction> {
                 credential: name,
             })
         }
-        Source::Command(words) => {
+        SecretRef::Command(words) => {
             let direct = given.filter(|_| fs.workspace == WorkspaceMode::Direct);
             let file = PolicyPath(words.first()?.clone());
             let mut writable = fs.write.iter().chain(direct);

@@ -1,7 +1,7 @@
 //! Environment variables: one meaning each, and no real value passed on.
 use super::Found;
 use crate::error::Contradiction;
-use crate::model::Source;
+use crate::model::SecretRef;
 use crate::parse::Draft;
 use std::collections::HashMap;
 
@@ -34,11 +34,12 @@ pub(super) fn find(draft: &Draft, out: &mut Vec<Found>) {
     }
     for (pattern, at) in policy.environment.pass.iter().zip(&draft.marks.pass) {
         for credential in &policy.credentials {
-            let source = match &credential.source {
-                Source::Env(name) => Some(name),
-                _ => None,
-            };
-            let mut names = credential.env.iter().chain(source);
+            let secrets = credential.source.secrets();
+            let sources = secrets.iter().filter_map(|secret| match secret {
+                SecretRef::Env(name) => Some(name),
+                SecretRef::File(_) | SecretRef::Command(_) => None,
+            });
+            let mut names = credential.env.iter().chain(sources);
             if let Some(variable) = names.find(|v| crate::model::pattern_matches(pattern, v)) {
                 let contradiction = Contradiction::VariablePassed {
                     pattern: pattern.clone(),

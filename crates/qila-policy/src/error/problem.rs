@@ -43,12 +43,22 @@ pub enum Problem {
     Number { text: String, low: u64, high: u64 },
     #[error("`{text}` is not {wanted}")]
     Form { text: String, wanted: &'static str },
-    #[error("not a source: expected `env:NAME`, `file:PATH` or `{{command: [PROGRAM, ARGUMENT]}}`")]
+    #[error(
+        "not a source: expected `env:NAME`, `file:PATH`, or a map with `command`, `vault`, `oauth2`, `aws` or `github_app`"
+    )]
     Source,
+    #[error("not a secret's place: expected `env:NAME`, `file:PATH` or `{{command: [PROGRAM, ARGUMENT]}}`")]
+    Secret,
     #[error("{0}")]
     Host(#[from] HostPatternError),
     #[error("header `{0}` frames or routes the request and cannot carry a credential")]
     ReservedHeader(String),
+    #[error("header `{0}` is the gateway's own: it is written anew for what is sent on")]
+    OwnHeader(String),
+    #[error("the condition does not compile: {0}")]
+    Condition(String),
+    #[error("a budget bounds one quantity: `money`, `tokens`, `requests` or `bytes`")]
+    NoQuantity,
     #[error("{what} is empty")]
     Empty { what: &'static str },
     #[error("{what}: more than {most}")]
@@ -147,6 +157,22 @@ pub enum Contradiction {
     },
     #[error("system call `{0}` is both allowed and denied")]
     SyscallBoth(String),
+    #[error("tools are named, and none of the `methods` is `tools/call`")]
+    ToolsUncalled,
+    #[error("`sigv4` signs with keys of AWS, and the source is another")]
+    SignsWithoutKeys,
+    #[error("keys of AWS are never sent: they sign")]
+    KeysUnsigned,
+    #[error("{what} is where the gateway places credential `{credential}`")]
+    ConditionOnCredential { what: String, credential: String },
+    #[error("{what}: requests of the rule's methods ({methods}) say no such thing")]
+    MethodWithoutBody { what: &'static str, methods: String },
+    #[error("budget at `{0}`, which no rule allows")]
+    BudgetHost(String),
+    #[error(
+        "budget in {what} at `{host}`: a rule passes that through untouched, where only bytes are counted"
+    )]
+    BudgetPassed { host: String, what: &'static str },
     #[error("paths beneath the workspace are named, and `workspace` is `none`")]
     NoWorkspace,
 }
@@ -168,7 +194,21 @@ impl Problem {
                     crate::preset::names()
                 ),
             }),
-            Problem::Source => {
+            Problem::OwnHeader(name) if name.eq_ignore_ascii_case("content-length") => {
+                Some("bound the body with `body: 1MiB`".to_owned())
+            }
+            Problem::OwnHeader(name) if name.eq_ignore_ascii_case("host") => {
+                Some("the rule's `host` says where a request may go".to_owned())
+            }
+            Problem::Condition(text) if text.contains("optional attribute") => Some(
+                "ask first whether it is there: `context.query has page && context.query.page == \"1\"`"
+                    .to_owned(),
+            ),
+            Problem::Condition(_) => Some(
+                "what a condition may look at is in docs/policy.md, under `network.allow[].when`".to_owned(),
+            ),
+            Problem::NoQuantity => Some("add one of them, such as `money: 5 USD`".to_owned()),
+            Problem::Source | Problem::Secret => {
                 Some("a real value is never written into a policy, only where it is found".to_owned())
             }
             Problem::Contradiction(c) => c.help(),
@@ -200,6 +240,19 @@ impl Contradiction {
             Contradiction::VariablePassed { .. } => {
                 "the agent gets a placeholder through credentials.*.env; name variables more narrowly"
                     .to_owned()
+            }
+            Contradiction::ToolsUncalled => "add `tools/call` to `methods`".to_owned(),
+            Contradiction::SignsWithoutKeys => {
+                "give it a source `{aws: {access_key_id: env:…, secret_access_key: env:…, region: …, service: …}}`"
+                    .to_owned()
+            }
+            Contradiction::KeysUnsigned => "write `placement: sigv4`".to_owned(),
+            Contradiction::ConditionOnCredential { .. } => {
+                "the agent sends a placeholder there, and the real value is what is sent on".to_owned()
+            }
+            Contradiction::BudgetHost(host) => format!("add `{host}` to network.allow, or remove the budget"),
+            Contradiction::BudgetPassed { .. } => {
+                "have the rule ask for something of the request, such as `paths: [\"/**\"]`".to_owned()
             }
             Contradiction::SecretShown { file, .. } => format!("add `{file}` to filesystem.hide"),
             _ => return None,

@@ -206,10 +206,15 @@ fn credentials(policy: &Policy, out: &mut Vec<Clause>) {
             hosts,
             env,
             optional,
+            ttl,
         } = credential;
         let variables = match env.is_empty() {
             true => String::new(),
             false => format!(" (a placeholder is in {})", list(env)),
+        };
+        let life = match ttl {
+            Some(ttl) => format!(", for {ttl} at a time"),
+            None => String::new(),
         };
         let without = if *optional {
             "; without a value, the rules that use it are left out"
@@ -220,7 +225,7 @@ fn credentials(policy: &Policy, out: &mut Vec<Clause>) {
             out,
             C::Credentials,
             format!(
-                "can use credential `{name}` from {source}{variables}: the gateway places it into {placement}, for {} only{without}",
+                "can use credential `{name}` from {source}{variables}: the gateway places it into {placement}, for {} only{life}{without}",
                 list(hosts)
             ),
         );

@@ -1,5 +1,7 @@
 //! Credentials: where the real value comes from and where the gateway places it.
 use super::network::HostPattern;
+use super::source::Source;
+use qila_types::Millis;
 use serde::Serialize;
 use std::fmt;
 
@@ -18,18 +20,8 @@ pub struct Credential {
     pub env: Vec<String>,
     /// Whether a run may start without it: see [`super::Policy::without_credentials`].
     pub optional: bool,
-}
-
-/// Where the real value is read.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// The caller's environment variable.
-    Env(String),
-    /// A file on the host; one trailing newline is dropped.
-    File(super::PolicyPath),
-    /// A program on the host, run by Qila without a shell; its standard output, one trailing newline dropped.
-    Command(Vec<String>),
+    /// Longest life of the lease; none means the run's.
+    pub ttl: Option<Millis>,
 }
 
 /// Where in a request the value goes.
@@ -47,15 +39,24 @@ pub enum Placement {
     },
     /// `?NAME=VALUE`.
     Query(String),
+    /// The request is signed anew, with AWS Signature Version 4.
+    #[serde(rename = "sigv4")]
+    SigV4,
 }
 
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Placement {
+    /// Headers, by lower-case name, that the gateway writes when it places the value.
+    pub fn headers(&self) -> Vec<&str> {
         match self {
-            Source::Env(name) => write!(f, "variable {name}"),
-            Source::File(path) => write!(f, "file {path}"),
-            // Arguments may hold what belongs to nobody else.
-            Source::Command(words) => write!(f, "program {}", words.first().map_or("", String::as_str)),
+            Placement::Bearer | Placement::Basic { .. } => vec!["authorization"],
+            Placement::Header(name) => vec![name],
+            Placement::Query(_) => Vec::new(),
+            Placement::SigV4 => vec![
+                "authorization",
+                "x-amz-content-sha256",
+                "x-amz-date",
+                "x-amz-security-token",
+            ],
         }
     }
 }
@@ -67,6 +68,7 @@ impl fmt::Display for Placement {
             Placement::Header(name) => write!(f, "the header `{name}`"),
             Placement::Basic { username } => write!(f, "basic authentication as `{username}`"),
             Placement::Query(name) => write!(f, "the query parameter `{name}`"),
+            Placement::SigV4 => f.write_str("the request's signature (AWS Signature Version 4)"),
         }
     }
 }

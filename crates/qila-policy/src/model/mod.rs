@@ -1,14 +1,24 @@
 //! What a policy says, as typed values. The text form is read in `parse`.
+mod budget;
+mod condition;
 mod credential;
 mod filesystem;
+mod glob;
 mod network;
 mod resources;
+mod rule;
+mod source;
 mod syscalls;
 
-pub use credential::{Credential, Placement, Source};
+pub use budget::{Amount, Budget, Per, TraceContent, Traces};
+pub use condition::{Condition, Reads};
+pub use credential::{Credential, Placement};
 pub use filesystem::{Base, Filesystem, PolicyPath, WorkspaceMode};
-pub use network::{HostName, HostPattern, HostPatternError, NetRule, Network, NetworkRates, PathGlob};
+pub use glob::{MAX_GLOB, MAX_TEXT, PathGlob, TextGlob};
+pub use network::{HostName, HostPattern, HostPatternError, Network, NetworkRates};
 pub use resources::{DiskLimit, MemoryLimit, Resources};
+pub use rule::{GraphQlKind, GraphQlRule, McpRule, NetRule};
+pub use source::{Access, Aws, GithubApp, Oauth2, SecretRef, ServiceUrl, Source, Vault};
 pub use syscalls::{SyscallBase, Syscalls};
 
 use qila_types::Tier;
@@ -28,6 +38,10 @@ pub struct Policy {
     pub network: Network,
     /// Credentials that the gateway places, never the agent.
     pub credentials: Vec<Credential>,
+    /// What may be spent; every one of them holds.
+    pub budgets: Vec<Budget>,
+    /// What is kept of calls to models.
+    pub traces: Traces,
     /// System calls.
     pub syscalls: Syscalls,
     /// Environment variables.

@@ -1,6 +1,7 @@
 //! What of the network is reached. Nothing, unless a rule names it.
+use super::rule::NetRule;
 use ipnet::IpNet;
-use qila_types::{ByteRate, Rate};
+use qila_types::{Flow, Rate};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::IpAddr;
@@ -27,33 +28,9 @@ pub struct NetworkRates {
     /// HTTP requests.
     pub requests: Option<Rate>,
     /// Bytes sent by the agent.
-    pub upload: Option<ByteRate>,
+    pub upload: Option<Flow>,
     /// Bytes received by the agent.
-    pub download: Option<ByteRate>,
-}
-
-/// One allow rule. A rule that names methods, paths or a credential is intercepted: TLS ends at the gateway.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-pub struct NetRule {
-    /// Which hosts.
-    pub host: HostPattern,
-    /// Which ports; never empty.
-    pub ports: Vec<u16>,
-    /// Which HTTP methods, in upper case; none means any.
-    pub methods: Option<Vec<String>>,
-    /// Which HTTP paths; none means any.
-    pub paths: Option<Vec<PathGlob>>,
-    /// Name of the credential that is placed into matching requests.
-    pub credential: Option<String>,
-    /// Requests (or connections, where not intercepted) under this rule.
-    pub rate: Option<Rate>,
-}
-
-impl NetRule {
-    /// Whether TLS under this rule ends at the gateway.
-    pub fn intercepts(&self) -> bool {
-        self.methods.is_some() || self.paths.is_some() || self.credential.is_some()
-    }
+    pub download: Option<Flow>,
 }
 
 /// A host name in canonical form: lower-case ASCII (IDNA A-labels), no trailing dot, 1 to 253 bytes, labels of 1 to 63.
@@ -181,19 +158,6 @@ impl fmt::Display for HostPattern {
 impl Serialize for HostPattern {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-/// A path pattern: `*` matches within one segment, `**` any number of segments, everything else itself. Starts with `/`.
-///
-/// Matched against the path after percent-decoding of unreserved characters; a path with `..`, an encoded slash, an
-/// encoded NUL or a backslash matches nothing.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct PathGlob(pub String);
-
-impl fmt::Display for PathGlob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

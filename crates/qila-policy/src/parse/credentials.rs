@@ -4,13 +4,13 @@ use super::filesystem::unique;
 use super::network::host;
 use super::reader::{Path, Reader, short};
 use super::tree::{Entry, Node, Value};
-use super::{form, keys};
-use crate::error::Problem;
+use super::{form, keys, resources, source};
+use crate::error::{Contradiction, Problem};
 use crate::model::{Credential, Placement, Source};
+use qila_types::Millis;
 
-/// Most arguments of a command that prints a credential.
-const MAX_ARGUMENTS: usize = 64;
-const SOURCE: &str = "a source: `env:NAME`, `file:PATH` or `{command: [PROGRAM, ARGUMENT]}`";
+/// Longest life that a policy may give a lease, in hours.
+const MAX_TTL_HOURS: u64 = 24;
 
 pub(crate) fn credentials(
     r: &mut Reader<'_>,
@@ -58,7 +58,7 @@ type Places = Vec<super::tree::Mark>;
 
 fn credential(r: &mut Reader<'_>, entry: &Entry, path: &Path<'_>) -> Option<(Credential, Places, Places)> {
     let f = r.fields(&entry.value, path, keys::CREDENTIAL);
-    let source = f.get("source").map(|n| source(r, n, &path.key("source")));
+    let source = f.get("source").map(|n| source::source(r, n, &path.key("source")));
     let placement = f
         .get("placement")
         .map(|n| placement(r, n, &path.key("placement")));
@@ -83,6 +83,11 @@ fn credential(r: &mut Reader<'_>, entry: &Entry, path: &Path<'_>) -> Option<(Cre
         .get("optional")
         .and_then(|n| r.flag(n, &path.key("optional")))
         .unwrap_or(false);
+    let ttl = f.get("ttl").and_then(|n| ttl(r, n, &path.key("ttl")));
+    if let (Some(Some(source)), Some(Some(placement)), Some(node)) = (&source, &placement, f.get("placement"))
+    {
+        signs(r, node, &path.key("placement"), source, placement);
+    }
     for (key, missing) in [
         ("source", source.is_none()),
         ("placement", placement.is_none()),
@@ -100,69 +105,38 @@ fn credential(r: &mut Reader<'_>, entry: &Entry, path: &Path<'_>) -> Option<(Cre
         hosts,
         env,
         optional,
+        ttl,
     };
     Some((credential, host_marks, env_marks))
 }
 
-fn source(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Option<Source> {
-    if matches!(node.value, Value::Map(_)) {
-        let f = r.fields(node, path, keys::SOURCE);
-        let Some(list) = f.get("command") else {
-            r.problem(f.at, path, Problem::Missing { key: "command" });
-            return None;
-        };
-        return command(r, list, &path.key("command"));
+fn ttl(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Option<Millis> {
+    let time: Millis = r.unit(node, path, "a duration such as `15m`")?;
+    if time.0 > MAX_TTL_HOURS * 3_600_000 {
+        let (text, wanted) = (time.to_string(), "24h at most: a lease is short-lived");
+        r.problem(node.at, path, Problem::Form { text, wanted });
+        return None;
     }
-    let text = r.text(node, path, SOURCE)?;
-    if let Some(name) = text.strip_prefix("env:").filter(|n| form::variable(n)) {
-        return Some(Source::Env(name.to_owned()));
-    }
-    if let Some(file) = text.strip_prefix("file:").filter(|f| form::path(f)) {
-        return Some(Source::File(crate::model::PolicyPath(file.to_owned())));
-    }
-    r.problem(node.at, path, Problem::Source);
-    None
+    resources::nonzero(r, node, path, time.0).then_some(time)
 }
 
-fn command(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Option<Source> {
-    let words = r.each(Some(node), path, |r, n, p| {
-        r.form(n, p, "an argument without NUL", form::argument)
-    });
-    let words: Vec<String> = words.into_iter().map(|(w, _)| w).collect();
-    let Some(program) = words.first() else {
-        r.problem(node.at, path, Problem::Empty { what: "the command" });
-        return None;
-    };
-    if words.len() > MAX_ARGUMENTS {
-        r.problem(
-            node.at,
-            path,
-            Problem::TooMany {
-                what: "arguments",
-                most: MAX_ARGUMENTS,
-            },
-        );
-        return None;
+/// Keys that sign are placed by signing, and nothing else is.
+fn signs(r: &mut Reader<'_>, node: &Node, path: &Path<'_>, source: &Source, placement: &Placement) {
+    let (keys, signs) = (matches!(source, Source::Aws(_)), *placement == Placement::SigV4);
+    if signs && !keys {
+        r.problem(node.at, path, Contradiction::SignsWithoutKeys);
     }
-    // A bare name is looked up in PATH; a relative path would depend on where Qila was started.
-    if program.is_empty() || (program.contains('/') && !form::path(program)) {
-        let wanted = "a program: a name, an absolute path or `~/…`";
-        r.problem(
-            node.at,
-            path,
-            Problem::Form {
-                text: short(program),
-                wanted,
-            },
-        );
-        return None;
+    if keys && !signs {
+        r.problem(node.at, path, Contradiction::KeysUnsigned);
     }
-    Some(Source::Command(words))
 }
 
 fn placement(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Option<Placement> {
     if !matches!(node.value, Value::Map(_)) {
-        return r.word(node, path, &[("bearer", ())]).map(|()| Placement::Bearer);
+        let words = [("bearer", Placement::Bearer), ("sigv4", Placement::SigV4)];
+        let names: Vec<(&str, usize)> = words.iter().enumerate().map(|(i, (w, _))| (*w, i)).collect();
+        let at = r.word(node, path, &names)?;
+        return words.into_iter().nth(at).map(|(_, placement)| placement);
     }
     let f = r.fields(node, path, keys::PLACEMENT);
     let given: Vec<&'static str> = ["header", "basic", "query"]

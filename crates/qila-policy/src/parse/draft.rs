@@ -16,13 +16,27 @@ pub(crate) struct Marks {
     pub write: Vec<Mark>,
     pub hide: Vec<Mark>,
     pub allow: Vec<Mark>,
-    /// Where a rule names its credential; the rule's own place where it names none.
-    pub allow_credential: Vec<Mark>,
+    /// Where the parts of a rule stand.
+    pub allow_parts: Vec<RuleMarks>,
     pub credentials: Vec<Mark>,
     pub credential_hosts: Vec<Vec<Mark>>,
     pub credential_env: Vec<Vec<Mark>>,
+    pub budgets: Vec<Mark>,
     pub pass: Vec<Mark>,
     /// By name, in the order of `environment.set`.
     pub set: Vec<(String, Mark)>,
     pub syscalls_deny: Vec<Mark>,
+}
+
+/// Where the parts of one rule stand that its credential may contradict.
+#[derive(Debug)]
+pub(crate) struct RuleMarks {
+    /// The credential's name; the rule's own place where it names none.
+    pub credential: Mark,
+    /// Conditions on the query, in the order of their names.
+    pub query: Vec<Mark>,
+    /// Conditions on headers, in the order of their names.
+    pub headers: Vec<Mark>,
+    /// The expert condition; the rule's own place where there is none.
+    pub when: Mark,
 }

@@ -1,7 +1,7 @@
 //! The `filesystem` clause.
 use super::draft::Marks;
 use super::reader::{Path, Reader};
-use super::tree::{Mark, Node, Value};
+use super::tree::{Node, Value};
 use super::{form, keys};
 use crate::error::Problem;
 use crate::model::{Base, Filesystem, PolicyPath, WorkspaceMode};
@@ -83,7 +83,7 @@ fn base(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Option<Base> {
 }
 
 /// The first of each equal pair, with its place: a repetition is harmless.
-pub(super) fn unique<T: Clone + Eq + Hash>(list: Vec<(T, Mark)>) -> (Vec<T>, Vec<Mark>) {
+pub(super) fn unique<T: Clone + Eq + Hash, M>(list: Vec<(T, M)>) -> (Vec<T>, Vec<M>) {
     let mut seen = HashSet::with_capacity(list.len());
     list.into_iter()
         .filter(|(value, _)| seen.insert(value.clone()))

@@ -110,6 +110,131 @@ pub(crate) fn query_name(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
 }
 
+/// A name that a condition looks for, as it is after decoding: 1 to 128 bytes without control characters.
+pub(crate) fn condition_name(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// A name of a header in lower case.
+pub(crate) fn lower_header(text: &str) -> bool {
+    header(text) && !text.bytes().any(|b| b.is_ascii_uppercase())
+}
+
+/// Headers that frame or route the request: the gateway writes them anew, so that no condition on the agent's own would hold
+/// for what is sent on.
+pub(crate) fn own_header(lower: &str) -> bool {
+    const OWN: &[&str] = &[
+        "connection",
+        "content-length",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+    ];
+    OWN.contains(&lower)
+}
+
+/// A pattern over one text.
+pub(crate) fn text_glob(text: &str) -> bool {
+    crate::model::TextGlob::parse(text).is_some()
+}
+
+/// A URL of a service: `https://`, or `http://` to the host's own loopback; no user, query, fragment or trailing `/`.
+pub(crate) fn service_url(text: &str) -> bool {
+    let (plain, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => (false, rest),
+        (None, Some(rest)) => (true, rest),
+        (None, None) => return false,
+    };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, "-"));
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(inner) => {
+            let Some((host, after)) = inner.split_once(']') else {
+                return false;
+            };
+            let port = after.strip_prefix(':');
+            if port.is_none() && !after.is_empty() {
+                return false;
+            }
+            if host.parse::<std::net::Ipv6Addr>().is_err() {
+                return false;
+            }
+            (host, port)
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let address = host.parse::<std::net::IpAddr>().ok();
+    let name = crate::model::HostName::parse(host);
+    let loopback =
+        address.is_some_and(|a| a.is_loopback()) || name.as_ref().is_some_and(|n| n.as_str() == "localhost");
+    let port_ok =
+        port.is_none_or(|p| p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok_and(|p| p != 0));
+    text.len() <= 1024
+        && (address.is_some() || name.is_some())
+        && (!plain || loopback)
+        && port_ok
+        && path
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
+        && path
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._~/:@!$&'()*+,;=".contains(&b))
+}
+
+/// A path of Vault's API beneath `/v1/`.
+pub(crate) fn vault_path(text: &str) -> bool {
+    text.len() <= 1024
+        && text
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._~/".contains(&b))
+}
+
+/// A short word of visible ASCII: a field, a client's id, a name space.
+pub(crate) fn word(text: &str) -> bool {
+    (1..=255).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'))
+}
+
+/// Scopes of OAuth 2.0, one space between each.
+pub(crate) fn scopes(text: &str) -> bool {
+    text.len() <= 1024 && text.split(' ').all(word)
+}
+
+/// A region or service of AWS.
+pub(crate) fn aws_word(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// A name of a repository, without its owner.
+pub(crate) fn repository(text: &str) -> bool {
+    (1..=100).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+}
+
+/// A name of a permission of a GitHub App.
+pub(crate) fn permission(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
 /// A name of a system call in shape; the list of those that exist is the tier's.
 pub(crate) fn syscall(text: &str) -> bool {
     (1..=64).contains(&text.len())
@@ -175,6 +300,60 @@ mod tests {
                 &["", "Clone", "a b", "3a"],
             ),
             (super::query_name, &["key"], &["", "a&b", "a=b"]),
+            (super::condition_name, &["page", "filter[x]", "é"], &["", "a\nb"]),
+            (super::lower_header, &["x-api-key"], &["X-Api-Key", "", "a b"]),
+            (
+                super::own_header,
+                &["host", "content-length"],
+                &["content-type", "accept"],
+            ),
+            (
+                super::service_url,
+                &[
+                    "https://vault:8200",
+                    "https://a.org/x/y",
+                    "http://127.0.0.1:8200",
+                    "http://localhost/x",
+                    "http://[::1]:80",
+                    "https://192.0.2.1",
+                ],
+                &[
+                    "vault:8200",
+                    "http://a.org",
+                    "http://192.0.2.1",
+                    "https://",
+                    "https://u@a.org",
+                    "https://a.org/",
+                    "https://a.org/x?y",
+                    "https://a.org/#x",
+                    "https://a.org/../x",
+                    "https://a.org:0",
+                    "https://a.org:x",
+                    "https://[::1",
+                    "https://[::1]x",
+                    "ftp://a.org",
+                    "https://a.org/%2e",
+                    "http://127.0.0.1.evil.org",
+                    "http://localhost@evil.org",
+                ],
+            ),
+            (
+                super::vault_path,
+                &["secret/data/x", "database/creds/r-o"],
+                &["", "/a", "a/", "a//b", "a/../b", "a?b"],
+            ),
+            (super::scopes, &["a b", "repo:read"], &["", " a", "a  b", "a\nb"]),
+            (
+                super::aws_word,
+                &["eu-central-1", "s3"],
+                &["", "S3", "a b", "a/b"],
+            ),
+            (super::repository, &["qila", "a.b_c"], &["", "a/b"]),
+            (
+                super::permission,
+                &["contents", "pull_requests"],
+                &["", "Contents"],
+            ),
             (super::basic_user, &["", "user"], &["a:b", "a\nb"]),
         ];
         for (i, (check, good, bad)) in cases.iter().enumerate() {

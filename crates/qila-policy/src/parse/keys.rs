@@ -8,6 +8,8 @@ pub(crate) const ROOT: &[&str] = &[
     "filesystem",
     "network",
     "credentials",
+    "budgets",
+    "traces",
     "syscalls",
     "environment",
 ];
@@ -26,11 +28,55 @@ pub(crate) const DISK_IO: &[&str] = &["read", "write"];
 pub(crate) const FILESYSTEM: &[&str] = &["base", "workspace", "read", "write", "hide"];
 pub(crate) const BASE: &[&str] = &["directory", "oci_layout"];
 pub(crate) const NETWORK: &[&str] = &["loopback", "unix_sockets", "allow", "rates"];
-pub(crate) const RULE: &[&str] = &["host", "port", "ports", "methods", "paths", "credential", "rate"];
+pub(crate) const RULE: &[&str] = &[
+    "host",
+    "port",
+    "ports",
+    "methods",
+    "paths",
+    "query",
+    "headers",
+    "body",
+    "graphql",
+    "mcp",
+    "when",
+    "credential",
+    "rate",
+];
+pub(crate) const GRAPHQL: &[&str] = &["operations", "fields"];
+pub(crate) const MCP: &[&str] = &["methods", "tools", "server"];
+pub(crate) const BURST: &[&str] = &["limit", "burst"];
 pub(crate) const RATES: &[&str] = &["connections", "requests", "upload", "download"];
-pub(crate) const CREDENTIAL: &[&str] = &["source", "placement", "hosts", "env", "optional"];
-pub(crate) const SOURCE: &[&str] = &["command"];
+pub(crate) const CREDENTIAL: &[&str] = &["source", "placement", "hosts", "env", "ttl", "optional"];
+pub(crate) const SOURCE: &[&str] = &["command", "vault", "oauth2", "aws", "github_app"];
+pub(crate) const SECRET: &[&str] = &["command"];
+pub(crate) const VAULT: &[&str] = &["address", "path", "field", "token", "namespace"];
+pub(crate) const OAUTH2: &[&str] = &[
+    "token_url",
+    "client_id",
+    "client_secret",
+    "scope",
+    "refresh_token",
+    "revoke_url",
+];
+pub(crate) const AWS: &[&str] = &[
+    "access_key_id",
+    "secret_access_key",
+    "session_token",
+    "region",
+    "service",
+];
+pub(crate) const GITHUB_APP: &[&str] = &[
+    "app_id",
+    "installation_id",
+    "private_key",
+    "api",
+    "repositories",
+    "permissions",
+];
 pub(crate) const PLACEMENT: &[&str] = &["header", "basic", "query"];
+pub(crate) const BUDGET: &[&str] = &["money", "tokens", "requests", "bytes", "per", "host", "window"];
+pub(crate) const TRACES: &[&str] = &["content"];
 pub(crate) const SYSCALLS: &[&str] = &["base", "allow", "deny"];
 pub(crate) const ENVIRONMENT: &[&str] = &["pass", "set"];
 
@@ -41,7 +87,16 @@ const HOMES: &[(&str, &[&str])] = &[
     ("network", NETWORK),
     ("network.allow", RULE),
     ("network.rates", RATES),
+    ("network.allow.graphql", GRAPHQL),
+    ("network.allow.mcp", MCP),
     ("credentials.NAME", CREDENTIAL),
+    ("credentials.NAME.source", SOURCE),
+    ("credentials.NAME.source.vault", VAULT),
+    ("credentials.NAME.source.oauth2", OAUTH2),
+    ("credentials.NAME.source.aws", AWS),
+    ("credentials.NAME.source.github_app", GITHUB_APP),
+    ("budgets", BUDGET),
+    ("traces", TRACES),
     ("environment", ENVIRONMENT),
     ("the top level", ROOT),
 ];

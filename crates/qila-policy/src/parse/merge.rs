@@ -1,7 +1,7 @@
 //! How a file lies over the one it extends.
 //!
 //! Scalars override, lists append (the extended file's items first), maps merge by key. What names *one* thing (a
-//! credential's `source` and `placement`, `memory`, `disk`, `base`) overrides as a whole. Nothing is ever taken out of a
+//! credential's `source` and `placement`, `memory`, `disk`, `base`, one rate) overrides as a whole. Nothing is ever taken out of a
 //! list: a file cannot un-hide what it extends.
 use super::tree::{Entry, Node, Value};
 
@@ -20,7 +20,9 @@ enum Shape {
     Credential,
     Environment,
     Network,
+    Rates,
     Resources,
+    Traces,
     /// A list, or `syscalls` and its like: the value's own kind decides.
     Plain,
     /// One thing: the later wins.
@@ -31,14 +33,16 @@ fn below(shape: Shape, key: &str) -> Shape {
     match (shape, key) {
         (Shape::Root, "resources") => Shape::Resources,
         (Shape::Root, "filesystem" | "syscalls") => Shape::Clause,
+        // Budgets add up: each holds by itself, so that a file never spends more than what it extends.
+        (Shape::Root, "budgets") => Shape::Plain,
+        (Shape::Root, "traces") => Shape::Traces,
         (Shape::Root, "network") => Shape::Network,
         (Shape::Root, "credentials") => Shape::Credentials,
         (Shape::Root, "environment") => Shape::Environment,
         (Shape::Credentials, _) => Shape::Credential,
-        (Shape::Network, "rates") | (Shape::Environment, "set") | (Shape::Resources, "disk_io") => {
-            Shape::Clause
-        }
-        (Shape::Root | Shape::Resources, _) => Shape::One,
+        (Shape::Network, "rates") => Shape::Rates,
+        (Shape::Environment, "set") | (Shape::Resources, "disk_io") => Shape::Clause,
+        (Shape::Root | Shape::Resources | Shape::Rates | Shape::Traces, _) => Shape::One,
         (Shape::Credential, "source" | "placement") | (Shape::Clause, "base") => Shape::One,
         _ => Shape::Plain,
     }

@@ -1,4 +1,7 @@
 //! policy.yaml to a typed [`Policy`]: read every file, check each by itself, lay them over each other, check the whole.
+mod body;
+mod budgets;
+mod conditions;
 mod credentials;
 mod draft;
 mod extends;
@@ -10,9 +13,11 @@ mod network;
 mod reader;
 mod resources;
 mod rest;
+mod rule;
+mod source;
 pub(crate) mod tree;
 
-pub(crate) use draft::{Draft, Marks};
+pub(crate) use draft::{Draft, Marks, RuleMarks};
 pub use extends::{Loaded, NoFiles, Origin, PolicySource};
 
 use crate::error::{Diagnostic, PolicyError, Problem};
@@ -80,6 +85,8 @@ fn policy(r: &mut Reader<'_>, node: &Node) -> Draft {
         filesystem: filesystem::filesystem(r, f.get("filesystem"), &root.key("filesystem"), &mut marks),
         network: network::network(r, f.get("network"), &root.key("network"), &mut marks),
         credentials: credentials::credentials(r, f.get("credentials"), &root.key("credentials"), &mut marks),
+        budgets: budgets::budgets(r, f.get("budgets"), &root.key("budgets"), &mut marks),
+        traces: budgets::traces(r, f.get("traces"), &root.key("traces")),
         syscalls: rest::syscalls(r, f.get("syscalls"), &root.key("syscalls"), &mut marks),
         environment: rest::environment(r, f.get("environment"), &root.key("environment"), &mut marks),
     };

@@ -2,13 +2,12 @@
 use super::draft::Marks;
 use super::filesystem::unique;
 use super::reader::{Path, Reader};
-use super::tree::{Mark, Node, Value};
-use super::{form, keys, resources};
+use super::tree::{Node, Value};
+use super::{keys, resources, rule};
 use crate::error::Problem;
-use crate::model::{HostPattern, NetRule, Network, NetworkRates, PathGlob};
-
-/// Where a rule is reached when it names no port.
-const DEFAULT_PORT: u16 = 443;
+use crate::model::{HostPattern, Network, NetworkRates};
+use qila_types::{Flow, Rate};
+use std::num::{NonZeroU32, NonZeroU64};
 
 pub(crate) fn network(
     r: &mut Reader<'_>,
@@ -33,28 +32,22 @@ pub(crate) fn network(
     if let Some(node) = f.get("rates") {
         out.rates = rates(r, node, &path.key("rates"));
     }
-    let mut credential_marks = Vec::new();
+    let mut part_marks = Vec::new();
     let rules = r.each(f.get("allow"), &path.key("allow"), |r, node, path| {
-        let (rule, at) = rule(r, node, path)?;
-        credential_marks.push((rule.clone(), at));
+        let (rule, parts) = rule::rule(r, node, path)?;
+        part_marks.push((rule.clone(), parts));
         Some(rule)
     });
     (out.allow, marks.allow) = unique(rules);
-    marks.allow_credential = unique(credential_marks).1;
+    marks.allow_parts = unique(part_marks).1;
     out
 }
 
 fn rates(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> NetworkRates {
     let f = r.fields(node, path, keys::RATES);
-    let mut rate = |key| {
-        f.get(key)
-            .and_then(|n| r.unit(n, &path.key(key), "a rate such as `60/min`"))
-    };
-    let (connections, requests) = (rate("connections"), rate("requests"));
-    let mut bytes = |key| {
-        f.get(key)
-            .and_then(|n| resources::byte_rate(r, n, &path.key(key)))
-    };
+    let mut count = |key| f.get(key).and_then(|n| rate(r, n, &path.key(key)));
+    let (connections, requests) = (count("connections"), count("requests"));
+    let mut bytes = |key| f.get(key).and_then(|n| flow(r, n, &path.key(key)));
     NetworkRates {
         connections,
         requests,
@@ -63,68 +56,44 @@ fn rates(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> NetworkRates {
     }
 }
 
-/// A rule, short or long, and the place of its credential's name.
-fn rule(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Option<(NetRule, Mark)> {
+/// `60/min`, or `{limit: 60/min, burst: 10}`.
+pub(super) fn rate(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Option<Rate> {
+    const WANTED: &str = "a rate such as `60/min`";
     if !matches!(node.value, Value::Map(_)) {
-        let rule = NetRule {
-            host: host(r, node, path)?,
-            ports: vec![DEFAULT_PORT],
-            methods: None,
-            paths: None,
-            credential: None,
-            rate: None,
-        };
-        return Some((rule, node.at));
+        return r.unit(node, path, WANTED);
     }
-    let f = r.fields(node, path, keys::RULE);
-    let host = match f.get("host") {
-        Some(node) => host(r, node, &path.key("host")),
-        None => {
-            r.problem(f.at, path, Problem::Missing { key: "host" });
-            None
-        }
+    let (limit, burst) = limited(r, node, path)?;
+    let mut rate: Rate = r.unit(limit, &path.key("limit"), WANTED)?;
+    if let Some(node) = burst {
+        let n = r.number(node, &path.key("burst"), 1, u32::MAX.into())?;
+        rate.burst = u32::try_from(n).ok().and_then(NonZeroU32::new);
+    }
+    Some(rate)
+}
+
+/// `10MiB/s`, or `{limit: 10MiB/s, burst: 1MiB}`.
+fn flow(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Option<Flow> {
+    if !matches!(node.value, Value::Map(_)) {
+        let flow: Flow = r.unit(node, path, "a byte rate such as `10MiB/s`")?;
+        return resources::nonzero(r, node, path, flow.limit.0).then_some(flow);
+    }
+    let (limit, burst) = limited(r, node, path)?;
+    let mut flow = Flow::from(resources::byte_rate(r, limit, &path.key("limit"))?);
+    if let Some(node) = burst {
+        let bytes = resources::size(r, node, &path.key("burst"))?;
+        flow.burst = NonZeroU64::new(bytes.0);
+    }
+    Some(flow)
+}
+
+/// The two parts of a limit that is written as a map.
+fn limited<'n>(r: &mut Reader<'_>, node: &'n Node, path: &Path<'_>) -> Option<(&'n Node, Option<&'n Node>)> {
+    let f = r.fields(node, path, keys::BURST);
+    let Some(limit) = f.get("limit") else {
+        r.problem(f.at, path, Problem::Missing { key: "limit" });
+        return None;
     };
-    let ports = ports(r, &f, path);
-    let methods = some_of(
-        r,
-        f.get("methods"),
-        &path.key("methods"),
-        "the list of methods",
-        |r, n, p| r.form(n, p, "an HTTP method in upper case, such as `GET`", form::method),
-    );
-    let paths = some_of(
-        r,
-        f.get("paths"),
-        &path.key("paths"),
-        "the list of paths",
-        |r, n, p| {
-            let wanted = "a path such as `/v1/**`: it starts with `/`, without `..`, `?`, `#` or `%`, and `**` is a whole part";
-            r.form(n, p, wanted, form::path_glob).map(PathGlob)
-        },
-    );
-    let credential = f.get("credential").and_then(|n| {
-        r.form(
-            n,
-            &path.key("credential"),
-            "a name of a credential",
-            form::credential_name,
-        )
-    });
-    let rate = f
-        .get("rate")
-        .and_then(|n| r.unit(n, &path.key("rate"), "a rate such as `60/min`"));
-    let at = f.get("credential").map_or(node.at, |n| n.at);
-    Some((
-        NetRule {
-            host: host?,
-            ports,
-            methods,
-            paths,
-            credential,
-            rate,
-        },
-        at,
-    ))
+    Some((limit, f.get("burst")))
 }
 
 /// A host, as rules and credentials name it.
@@ -135,36 +104,8 @@ pub(super) fn host(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Option<H
         .ok()
 }
 
-fn ports(r: &mut Reader<'_>, f: &super::reader::Fields<'_>, path: &Path<'_>) -> Vec<u16> {
-    let port = |r: &mut Reader<'_>, n: &Node, p: &Path<'_>| {
-        r.number(n, p, 1, 65_535).and_then(|v| u16::try_from(v).ok())
-    };
-    match (f.entry("port"), f.get("ports")) {
-        (None, None) => vec![DEFAULT_PORT],
-        (Some(one), Some(_)) => {
-            r.problem(
-                one.key_at,
-                path,
-                Problem::Exclusive {
-                    one: "port",
-                    other: "ports",
-                },
-            );
-            Vec::new()
-        }
-        (Some(one), None) => port(r, &one.value, &path.key("port")).into_iter().collect(),
-        (None, Some(list)) => {
-            let found = some_of(r, Some(list), &path.key("ports"), "the list of ports", port);
-            let mut ports = found.unwrap_or_default();
-            ports.sort_unstable();
-            ports.dedup();
-            ports
-        }
-    }
-}
-
 /// A list that must not be empty where it is given: nobody can say whether `methods: []` means none or any.
-fn some_of<T: PartialEq>(
+pub(super) fn some_of<T: PartialEq>(
     r: &mut Reader<'_>,
     node: Option<&Node>,
     path: &Path<'_>,

@@ -67,7 +67,8 @@ fn bytes_or_hard(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Option<(By
     }
 }
 
-fn size(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Option<Bytes> {
+/// A size above zero.
+pub(super) fn size(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Option<Bytes> {
     let bytes: Bytes = r.unit(node, path, "a size such as `2GiB`")?;
     nonzero(r, node, path, bytes.0).then_some(bytes)
 }
@@ -79,7 +80,7 @@ pub(super) fn byte_rate(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Opt
 }
 
 /// A limit of nothing is a mistake, and some mechanisms read zero as "no limit".
-fn nonzero(r: &mut Reader<'_>, node: &Node, path: &Path<'_>, value: u64) -> bool {
+pub(super) fn nonzero(r: &mut Reader<'_>, node: &Node, path: &Path<'_>, value: u64) -> bool {
     if value == 0 {
         let text = match &node.value {
             Value::Scalar(t) => super::reader::short(t),

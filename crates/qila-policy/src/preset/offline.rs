@@ -2,7 +2,7 @@
 //! some thirty cold pages of code before anything else happens. A test holds it to presets/offline.yaml.
 use crate::model::{
     Base, DiskLimit, Environment, Filesystem, MemoryLimit, Network, NetworkRates, Policy, PolicyPath,
-    Resources, SyscallBase, Syscalls, WorkspaceMode,
+    Resources, SyscallBase, Syscalls, Traces, WorkspaceMode,
 };
 use qila_types::{Bytes, Cpus, Millis};
 use std::collections::BTreeMap;
@@ -42,6 +42,8 @@ pub(super) fn policy() -> Policy {
             unix_sockets: None,
         },
         credentials: Vec::new(),
+        budgets: Vec::new(),
+        traces: Traces::default(),
         syscalls: Syscalls {
             base: SyscallBase::Default,
             allow: Vec::new(),

@@ -1,7 +1,14 @@
 //! The shape of policy.yaml as types, for the schema only: `parse` reads the file, and a test holds the two together.
 //! Doc comments here are the descriptions in the schema and in the policy reference.
 #![allow(dead_code, reason = "these types are shapes: nothing makes a value of them")]
+mod credential;
+mod rule;
+mod spend;
+
+use credential::Credential;
+use rule::{Rates, RuleForm};
 use schemars::JsonSchema;
+use spend::{Budget, Traces};
 use std::collections::BTreeMap;
 
 macro_rules! text {
@@ -24,8 +31,13 @@ text!(
 );
 text!(
     Rate,
-    r"^[0-9]+/[0-9]*(ms|s|m|min|h|d)$",
-    "A count per window: `60/min`, `5/s`, `10/30s`."
+    r"^[0-9]+/[0-9]*(ms|s|m|min|h|d)( burst [0-9]+)?$",
+    "A count per window: `60/min`, `5/s`, `10/30s`; with what may come at once `60/min burst 10`, which is one window's worth otherwise."
+);
+text!(
+    Flow,
+    r"^[0-9]+(\.[0-9]+)?(B|[KMGT]iB|[KMGT]B)/s( burst [0-9]+(\.[0-9]+)?(B|[KMGT]iB|[KMGT]B))?$",
+    "A byte rate, `10MiB/s`; with what may come at once `10MiB/s burst 1MiB`, which is one second's worth otherwise."
 );
 text!(
     Duration,
@@ -47,6 +59,31 @@ text!(
     Glob,
     r"^/",
     "An HTTP path: `*` matches within one part, `**` any number of parts."
+);
+text!(
+    Text,
+    r"^.{0,256}$",
+    "A pattern over one whole text: `*` is any text, `?` one character, `[abc]`, `[a-z]` and `[!0-9]` one of a class; `[*]` is a star. At most 16 `*`."
+);
+text!(
+    HeaderName,
+    r"^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$",
+    "A name of a header in lower case."
+);
+text!(
+    Url,
+    r"^https?://[^?#]+[^?#/]$",
+    "A URL of a service that Qila itself asks, outside: `https://`, or `http://` to the host's own loopback; without user, query or trailing `/`."
+);
+text!(
+    Money,
+    r"^[0-9]+(\.[0-9]{1,6})? USD$",
+    "An amount of money: `5 USD`, `0.25 USD`."
+);
+text!(
+    TokensText,
+    r"^[0-9]+[kM]?$",
+    "A number of tokens: `200000`, `200k`, `2M`."
 );
 text!(
     Variable,
@@ -95,6 +132,11 @@ pub(super) struct PolicyFile {
     network: Option<Network>,
     /// Credentials that the gateway holds and places, by name. The agent gets placeholders.
     credentials: Option<BTreeMap<String, Credential>>,
+    /// What may be spent. Each of them holds by itself. Default: no bound.
+    #[schemars(length(max = 64))]
+    budgets: Option<Vec<Budget>>,
+    /// What is kept of calls to models.
+    traces: Option<Traces>,
     /// System calls: `default`, `strict`, or a list over one of them.
     syscalls: Option<SyscallsForm>,
     /// Environment variables. Default: none of the caller's.
@@ -239,110 +281,6 @@ struct Network {
     allow: Option<Vec<RuleForm>>,
     /// Rates over the whole sandbox.
     rates: Option<Rates>,
-}
-
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum RuleForm {
-    Short(Host),
-    Long(Rule),
-}
-
-/// One rule. With methods, paths or a credential, TLS ends at the gateway; otherwise it passes through untouched.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct Rule {
-    /// Which hosts.
-    host: Host,
-    /// Which port. Default: 443.
-    #[schemars(range(min = 1, max = 65_535))]
-    port: Option<u32>,
-    /// Which ports, instead of `port`.
-    #[schemars(length(min = 1), inner(range(min = 1, max = 65_535)))]
-    ports: Option<Vec<u32>>,
-    /// Which HTTP methods. Default: any.
-    #[schemars(length(min = 1))]
-    methods: Option<Vec<Method>>,
-    /// Which HTTP paths. Default: any.
-    #[schemars(length(min = 1))]
-    paths: Option<Vec<Glob>>,
-    /// The credential that is placed into matching requests.
-    credential: Option<Name>,
-    /// Requests (connections, where TLS passes through) under this rule.
-    rate: Option<Rate>,
-}
-
-/// Rates over the whole sandbox.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct Rates {
-    /// New connections.
-    connections: Option<Rate>,
-    /// HTTP requests.
-    requests: Option<Rate>,
-    /// Bytes sent by the agent.
-    upload: Option<ByteRate>,
-    /// Bytes received by the agent.
-    download: Option<ByteRate>,
-}
-
-/// A credential.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct Credential {
-    /// Where the real value is read at launch, outside: `env:NAME`, `file:PATH`, or a command's output.
-    source: SourceForm,
-    /// Where in a request it goes: `bearer`, `{header: NAME}`, `{basic: USERNAME}` or `{query: NAME}`.
-    placement: PlacementForm,
-    /// Hosts that may receive it. Every rule that uses it lies within, and every host is allowed by such a rule.
-    #[schemars(length(min = 1))]
-    hosts: Vec<Host>,
-    /// Variables that carry the placeholder inside.
-    env: Option<Vec<Variable>>,
-    /// Whether a run may start without it. If the source gives no value, the credential, its variables and every rule that
-    /// uses it are left out: what they allowed is denied. Default: false, and a missing value stops the launch.
-    optional: Option<bool>,
-}
-
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum SourceForm {
-    Text(SourceText),
-    Command(Command),
-}
-
-/// A program on the host, run by Qila without a shell.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct Command {
-    /// The program and its arguments; its standard output is the value, one trailing newline dropped.
-    #[schemars(length(min = 1, max = 64))]
-    command: Vec<String>,
-}
-
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-enum PlacementForm {
-    Word(BearerWord),
-    Other(Placement),
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-enum BearerWord {
-    Bearer,
-}
-
-/// Where in a request the value goes; one of the three.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct Placement {
-    /// `NAME: VALUE`.
-    header: Option<Header>,
-    /// `Authorization: Basic`, with this user name and the value as the password.
-    basic: Option<String>,
-    /// `?NAME=VALUE`.
-    query: Option<String>,
 }
 
 #[derive(JsonSchema)]
