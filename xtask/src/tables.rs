@@ -41,6 +41,7 @@ pub const LAYERS: &[&[&str]] = &[
         "qila-bench",
         "xtask",
     ],
+    &["qila-protocols"],
 ];
 
 /// Packages that must stay pure, and the crates that would give them a way to touch the world.
@@ -98,6 +99,7 @@ pub const UNPRIVILEGED: &[&str] = &[
     "qila-evidence",
     "qila-gateway",
     "qila-guest",
+    "qila-protocols",
     "qila-sandbox",
     "qila-sys",
     "qila-workspace",
@@ -109,6 +111,7 @@ pub const STAGES: &[(&str, u64)] = &[
     ("qila-escape", 420),
     ("qila-agents", 300),
     ("qila-conformance", 300),
+    ("qila-protocols", 420),
 ];
 
 /// Seconds that a test binary outside [`STAGES`] may take.
