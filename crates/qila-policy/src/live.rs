@@ -70,11 +70,11 @@ mod tests {
             ),
             (
                 "resources: {processes: 9}\nbudgets: [{requests: 5}, {requests: 2, window: 1m}]",
-                None,
+                Some(ClauseId::Budgets),
             ),
             (
                 "resources: {processes: 9}\ntraces: {content: keep}",
-                Some(ClauseId::Traces),
+                None,
             ),
             (
                 "resources: {processes: 9}\nsyscalls: strict",
@@ -89,7 +89,7 @@ mod tests {
         }
         let spends = policy("budgets: [{requests: 5}]");
         for (rest, expected) in [
-            ("budgets: [{requests: 4}]", None),
+            ("budgets: [{requests: 4}]", Some(ClauseId::Budgets)),
             ("budgets: [{requests: 6}]", Some(ClauseId::Budgets)),
             ("", Some(ClauseId::Budgets)),
         ] {
