@@ -2,6 +2,7 @@
 //!
 //! They can go round it: it holds their keys and keeps count, but it is no wall.
 use crate::args::Serve;
+use crate::budgets;
 use crate::fail::Fail;
 use crate::home::Home;
 use crate::load;
@@ -34,6 +35,7 @@ pub(crate) fn gateway(args: &Serve) -> Result<u8, Fail> {
     let home = Home::open()?;
     janitor::sweep(&home)?;
     let outside = Outside::new(policy, plan::home()?, None)?;
+    built(outside.permit.policy())?;
     if outside.permit.policy().network.allow.is_empty() {
         return Err(
             Fail::new("this policy lets nothing out, so that there is nothing to be a gateway for")
@@ -51,7 +53,14 @@ pub(crate) fn gateway(args: &Serve) -> Result<u8, Fail> {
     nonblocking.map_err(|e| Fail::new(format!("listening: {e}")))?;
     let password = password()?;
     let id = new_id()?;
-    let config = outside.config(&args.upstream, &args.upstream_ca, Some(password.clone()));
+    home.subdir("gateways")?;
+    home.subdir(&format!("gateways/{id}"))?;
+    let dir = home.path().join("gateways").join(id.as_str());
+    let agent = budgets::agent(args.agent.as_deref(), &args.policy);
+    let files = budgets::files(&home, &id, &dir, &agent, &outside.permit.policy().budgets)?;
+    let prices = budgets::prices(args.prices.as_ref())?;
+    let proxy = Some(password.clone());
+    let config = outside.config(&args.upstream, &args.upstream_ca, proxy, files, prices);
     let mut gateway = Gateway::start(config).map_err(|e| Fail::new(format!("starting the gateway: {e}")))?;
     let ca = gateway.ready().map_err(|e| Fail::new(e.what).hint(e.hint))?;
     let files = Files::write(&home, id.as_str(), &ca)?;
@@ -81,16 +90,27 @@ pub(crate) fn gateway(args: &Serve) -> Result<u8, Fail> {
         .map(|credential| EventKind::LeaseRevoked { credential })
         .collect();
     kinds.push(EventKind::GatewayEnded);
+    let folded = budgets::fold(&home, &id);
     let recorded = evidence.record(kinds);
-    served.and(heard).and(recorded)?;
+    served.and(heard).and(recorded).and(folded)?;
     if !args.quiet {
         let tally = evidence.tally();
+        if let Some(spent) = evidence.tally().spent() {
+            eprintln!("qila: {spent}");
+        }
         eprintln!(
             "qila: {} accesses allowed, {} denied; see `qila log {id}`",
             tally.allowed, tally.denied
         );
     }
     Ok(0)
+}
+
+fn built(policy: &qila_policy::Policy) -> Result<(), Fail> {
+    match qila_plan::unbuilt(policy) {
+        None => Ok(()),
+        Some((clause, what)) => Err(Fail::new(format!("refused: {clause}: {what}")).clause(clause)),
+    }
 }
 
 fn password() -> Result<Zeroizing<String>, Fail> {
@@ -138,6 +158,7 @@ fn again(args: &Serve, outside: &Outside, witness: &mut Witness<'_, '_>) -> Resu
         absent: outside.absent.clone(),
     };
     let permit = rewrite.permit().map_err(Fail::new)?;
+    built(permit.policy())?;
     let by = rustix::process::getuid().as_raw();
     witness.change(&rewrite, digest(permit.policy()), by)
 }
@@ -151,8 +172,6 @@ struct Files {
 impl Files {
     /// The gateway's own CA by itself and beside the host's; nothing where nothing is intercepted.
     fn write(home: &Home, id: &str, ca: &str) -> Result<Files, Fail> {
-        home.subdir("gateways")?;
-        home.subdir(&format!("gateways/{id}"))?;
         let dir = home.path().join("gateways").join(id);
         let mut files = Files { dir, ca: None };
         if ca.is_empty() {

@@ -8,6 +8,14 @@
 //! | [`hello`] | the first bytes of a TLS connection: server name, protocols |
 //! | [`dns`] | one DNS question; also writes the answers |
 //! | [`request`] | the head of an HTTP/1 request, as bytes and as parsed |
+//! | [`websocket`] | WebSocket handshakes, and frames, which it writes anew |
+//! | [`grpc`] | the framing of gRPC messages; paths, content types, trailers |
+//! | [`events`] | server-sent events |
+//! | [`jsonrpc`] | JSON-RPC 2.0 and MCP: messages, batches, streams; tools and their arguments |
+//! | [`graphql`] | GraphQL requests: the operation that runs and its root fields |
+//! | [`content_coding`] | bodies under gzip, deflate, br and zstd, within bounds |
+//! | [`media`] | what kind of body a head announces |
+//! | [`filter`] | what looks at payloads on their way: masks, refuses placeholders |
 //! | [`mask`] | what an upstream sends back: a credential in any usual spelling becomes `*` |
 //! | [`placeholder`] | what an agent sends: a placeholder where it has no business |
 #![forbid(unsafe_code)]

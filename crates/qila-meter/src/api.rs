@@ -82,7 +82,9 @@ pub fn recognise(host: &str, method: &str, path: &str, content_type: Option<&str
         [.., "embeddings"] => Some(Api::OpenaiEmbeddings),
         [.., "v1", "messages"] => Some(Api::AnthropicMessages),
         [.., last] => match last.rsplit_once(':') {
-            Some((name, "generatecontent" | "streamgeneratecontent")) if !name.is_empty() => Some(Api::Gemini),
+            Some((name, "generatecontent" | "streamgeneratecontent")) if !name.is_empty() => {
+                Some(Api::Gemini)
+            }
             _ => None,
         },
         [] => None,
@@ -123,7 +125,12 @@ pub(crate) fn streams_by_path(path: &str) -> bool {
 }
 
 fn is_json(content_type: &str) -> bool {
-    let kind = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let kind = content_type
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase();
     kind.ends_with("/json") || kind.ends_with("+json")
 }
 
@@ -155,7 +162,9 @@ fn decode(text: &str) -> String {
             .and_then(|hex| std::str::from_utf8(hex).ok())
             .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         out.push(code.unwrap_or(byte));
-        rest = after.get(if code.is_some() { 2 } else { 0 }..).unwrap_or_default();
+        rest = after
+            .get(if code.is_some() { 2 } else { 0 }..)
+            .unwrap_or_default();
     }
     String::from_utf8_lossy(&out).into_owned()
 }
@@ -168,31 +177,69 @@ mod tests {
     fn paths_name_apis() {
         for (host, path, expected) in [
             ("api.openai.com", "/v1/chat/completions", Some(Api::OpenaiChat)),
-            ("api.openai.com", "/v1/chat/completions?x=/models", Some(Api::OpenaiChat)),
+            (
+                "api.openai.com",
+                "/v1/chat/completions?x=/models",
+                Some(Api::OpenaiChat),
+            ),
             ("localhost", "/api/v2/chat/completions/", Some(Api::OpenaiChat)),
             ("localhost", "//v1//Chat/%63ompletions", Some(Api::OpenaiChat)),
             ("localhost", "/v1/chat%252Fcompletions", Some(Api::OpenaiChat)),
-            ("x.openai.azure.com", "/openai/deployments/d/chat/completions?api-version=1", Some(Api::OpenaiChat)),
+            (
+                "x.openai.azure.com",
+                "/openai/deployments/d/chat/completions?api-version=1",
+                Some(Api::OpenaiChat),
+            ),
             ("api.openai.com", "/v1/responses", Some(Api::OpenaiResponses)),
             ("api.openai.com", "/v1/responses/resp_1/cancel", None),
             ("api.openai.com", "/v1/embeddings", Some(Api::OpenaiEmbeddings)),
-            ("api.anthropic.com", "/v1/messages?beta=true", Some(Api::AnthropicMessages)),
+            (
+                "api.anthropic.com",
+                "/v1/messages?beta=true",
+                Some(Api::AnthropicMessages),
+            ),
             ("api.anthropic.com", "/v1/messages/batches", None),
             ("api.anthropic.com", "/v1/messages/count_tokens", None),
             ("chat.example", "/rooms/messages", None),
-            ("generativelanguage.googleapis.com", "/v1beta/models/gemini-2.5-pro:generateContent", Some(Api::Gemini)),
-            ("g", "/v1/projects/p/locations/l/publishers/google/models/m%3AstreamGenerateContent?alt=sse", Some(Api::Gemini)),
+            (
+                "generativelanguage.googleapis.com",
+                "/v1beta/models/gemini-2.5-pro:generateContent",
+                Some(Api::Gemini),
+            ),
+            (
+                "g",
+                "/v1/projects/p/locations/l/publishers/google/models/m%3AstreamGenerateContent?alt=sse",
+                Some(Api::Gemini),
+            ),
             ("g", "/v1beta/models/m:countTokens", None),
             ("g", "/", None),
             ("g", "", None),
         ] {
-            assert_eq!(recognise(host, "POST", path, Some("application/json")), expected, "{path}");
+            assert_eq!(
+                recognise(host, "POST", path, Some("application/json")),
+                expected,
+                "{path}"
+            );
         }
-        assert_eq!(recognise("api.openai.com", "GET", "/v1/chat/completions", None), None);
+        assert_eq!(
+            recognise("api.openai.com", "GET", "/v1/chat/completions", None),
+            None
+        );
         let form = Some("application/x-www-form-urlencoded");
         assert_eq!(recognise("forms.example", "POST", "/responses", form), None);
-        assert_eq!(recognise("api.openai.com", "POST", "/v1/responses", form), Some(Api::OpenaiResponses));
-        assert_eq!(recognise("x.example", "POST", "/responses", Some("application/problem+json; a=b")), Some(Api::OpenaiResponses));
+        assert_eq!(
+            recognise("api.openai.com", "POST", "/v1/responses", form),
+            Some(Api::OpenaiResponses)
+        );
+        assert_eq!(
+            recognise(
+                "x.example",
+                "POST",
+                "/responses",
+                Some("application/problem+json; a=b")
+            ),
+            Some(Api::OpenaiResponses)
+        );
     }
 
     #[test]
@@ -210,15 +257,25 @@ mod tests {
             ("GET", "/v1/models", false),
             ("POST", "/v1/messages/count_tokens", false),
         ] {
-            assert_eq!(unmetered("api.openai.com", method, path, json), expected, "{path}");
+            assert_eq!(
+                unmetered("api.openai.com", method, path, json),
+                expected,
+                "{path}"
+            );
         }
         assert!(!unmetered("pypi.org", "POST", "/upload", json));
     }
 
     #[test]
     fn models_in_paths() {
-        assert_eq!(model_in_path(Api::Gemini, "/v1beta/models/Gemini-2.5-pro%3AgenerateContent?k").as_deref(), Some("Gemini-2.5-pro"));
-        assert_eq!(model_in_path(Api::OpenaiChat, "/openai/deployments/mine/chat/completions").as_deref(), Some("mine"));
+        assert_eq!(
+            model_in_path(Api::Gemini, "/v1beta/models/Gemini-2.5-pro%3AgenerateContent?k").as_deref(),
+            Some("Gemini-2.5-pro")
+        );
+        assert_eq!(
+            model_in_path(Api::OpenaiChat, "/openai/deployments/mine/chat/completions").as_deref(),
+            Some("mine")
+        );
         assert_eq!(model_in_path(Api::OpenaiChat, "/v1/chat/completions"), None);
         assert_eq!(model_in_path(Api::Gemini, "/:generateContent"), None);
         assert!(streams_by_path("/m:streamGenerateContent?alt=sse"));

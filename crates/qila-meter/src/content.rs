@@ -130,7 +130,10 @@ pub enum Stored {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or('0');
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+    bytes
+        .iter()
+        .flat_map(|b| [digit(b >> 4), digit(b & 15)])
+        .collect()
 }
 
 #[cfg(test)]
@@ -153,7 +156,14 @@ mod tests {
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned();
         assert_eq!(hash, Some(Stored::Hashed { sha256, bytes: 3 }));
         let kept = content(Keep::Text(9), 99, &["a", "bc"]).stored(&|t| t.iter_mut().for_each(|b| *b = b'*'));
-        assert_eq!(kept, Some(Stored::Kept { text: "***".to_owned(), bytes: 3, cut: false }));
+        assert_eq!(
+            kept,
+            Some(Stored::Kept {
+                text: "***".to_owned(),
+                bytes: 3,
+                cut: false
+            })
+        );
     }
 
     #[test]
@@ -164,7 +174,11 @@ mod tests {
             let shown = String::from_utf8_lossy(text).replace(secret, "*");
             *text = shown.into_bytes();
         };
-        let Some(Stored::Kept { text, cut, .. }) = content(Keep::Text(100), 100 + MARGIN, &[&text]).stored(&mask) else { panic!() };
+        let Some(Stored::Kept { text, cut, .. }) =
+            content(Keep::Text(100), 100 + MARGIN, &[&text]).stored(&mask)
+        else {
+            panic!()
+        };
         assert!(cut);
         assert!(text.len() <= 100 && !text.contains("s3"), "{text}");
     }

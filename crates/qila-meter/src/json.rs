@@ -326,7 +326,12 @@ impl Json {
                 self.state = State::Text;
             }
             b't' => self.state = State::Word { word: b"true", at: 1 },
-            b'f' => self.state = State::Word { word: b"false", at: 1 },
+            b'f' => {
+                self.state = State::Word {
+                    word: b"false",
+                    at: 1,
+                }
+            }
             b'n' => self.state = State::Word { word: b"null", at: 1 },
             b'-' | b'0'..=b'9' => {
                 self.buffer.clear();

@@ -18,14 +18,17 @@ impl Sink for Log {
                 self.open.get_or_insert_default().extend_from_slice(piece);
                 return false;
             }
-            Event::Key(key) => self.lines.push(format!("{name} key {}", String::from_utf8_lossy(key))),
+            Event::Key(key) => self
+                .lines
+                .push(format!("{name} key {}", String::from_utf8_lossy(key))),
             Event::Begin { list } => {
                 self.lines.push(format!("{name} begin {list}"));
                 return self.raw_at.is_some() && path.last() == self.raw_at.as_ref();
             }
             Event::End | Event::TextEnd => {
                 let text = self.open.take().unwrap_or_default();
-                self.lines.push(format!("{name} {event:?} {:?}", String::from_utf8_lossy(&text)));
+                self.lines
+                    .push(format!("{name} {event:?} {:?}", String::from_utf8_lossy(&text)));
             }
             other => self.lines.push(format!("{name} {other:?}")),
         }
@@ -34,14 +37,20 @@ impl Sink for Log {
 }
 
 fn log(text: &str, raw_at: Option<K>) -> (Log, Result<(), JsonError>) {
-    let mut log = Log { raw_at, ..Log::default() };
+    let mut log = Log {
+        raw_at,
+        ..Log::default()
+    };
     let result = read(text.as_bytes(), &mut log);
     (log, result)
 }
 
 #[test]
 fn values_and_paths() {
-    let (log, result) = log(r#" {"usage":{"n":-1.5e3,"id":"a\u00e9\n\ud83d\ude00\ud800x"},"output":[true,null,{}]} "#, None);
+    let (log, result) = log(
+        r#" {"usage":{"n":-1.5e3,"id":"a\u00e9\n\ud83d\ude00\ud800x"},"output":[true,null,{}]} "#,
+        None,
+    );
     assert_eq!(result, Ok(()));
     assert_eq!(
         log.lines,
@@ -68,7 +77,10 @@ fn values_and_paths() {
 
 #[test]
 fn a_container_as_it_is() {
-    let (log, result) = log("{\"input\": { \"a b\" : [ 1 ,\n \"x y\\\"\" ] } , \"n\":2}", Some(K::Input));
+    let (log, result) = log(
+        "{\"input\": { \"a b\" : [ 1 ,\n \"x y\\\"\" ] } , \"n\":2}",
+        Some(K::Input),
+    );
     assert_eq!(result, Ok(()));
     assert_eq!(log.lines[3], r#"input End "{\"a b\":[1,\"x y\\\"\"]}""#);
     assert_eq!(log.lines[5], r#"n Number("2")"#);
@@ -77,8 +89,32 @@ fn a_container_as_it_is() {
 #[test]
 fn what_is_not_json() {
     for bad in [
-        "{", "", "}", "[1,]", "{\"a\":1,}", "{a:1}", "{\"a\" 1}", "01", "1.", "+1", "nul", "nulll", "\"\u{1}\"", "\"\\x\"",
-        "\"\\u12g4\"", "[1 2]", "{\"a\":1]", "1 2", "NaN", "'a'", "[1}", "-", "1e", "//", "[\"a\"", "tru",
+        "{",
+        "",
+        "}",
+        "[1,]",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{\"a\" 1}",
+        "01",
+        "1.",
+        "+1",
+        "nul",
+        "nulll",
+        "\"\u{1}\"",
+        "\"\\x\"",
+        "\"\\u12g4\"",
+        "[1 2]",
+        "{\"a\":1]",
+        "1 2",
+        "NaN",
+        "'a'",
+        "[1}",
+        "-",
+        "1e",
+        "//",
+        "[\"a\"",
+        "tru",
     ] {
         let result = log(bad, None).1;
         assert!(result.is_err(), "{bad:?}");
@@ -104,7 +140,12 @@ fn numbers_as_counts() {
         assert_eq!(count(text), expected, "{text}");
     }
     let long = format!("[{}1]", "0.".to_owned() + &"0".repeat(100));
-    assert!(log(&long, None).0.lines.contains(&r#"[] Number("1e999")"#.to_owned()));
+    assert!(
+        log(&long, None)
+            .0
+            .lines
+            .contains(&r#"[] Number("1e999")"#.to_owned())
+    );
 }
 
 fn any_json() -> impl Strategy<Value = serde_json::Value> {

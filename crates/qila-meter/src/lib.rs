@@ -18,6 +18,8 @@ mod usage;
 
 pub use api::Api;
 pub use content::{Content, Keep, MARGIN, Stored};
+#[doc(hidden)]
+pub use fuzz::{fuzz_request, fuzz_response};
 pub use json::JsonError;
 pub use prices::Prices;
 pub use request::{ADDED, Request, Unreadable, ask_usage};

@@ -137,7 +137,9 @@ fn attributes(step: &Step, failed: bool) -> Vec<Value> {
         .map(|reason| json!({"stringValue": reason}))
         .collect();
     if !reasons.is_empty() {
-        list.push(json!({"key": "gen_ai.response.finish_reasons", "value": {"arrayValue": {"values": reasons}}}));
+        list.push(
+            json!({"key": "gen_ai.response.finish_reasons", "value": {"arrayValue": {"values": reasons}}}),
+        );
     }
     if let Some(ms) = step.first_token_ms.filter(|_| step.stream) {
         list.push(seconds("gen_ai.response.time_to_first_chunk", ms));
@@ -194,8 +196,12 @@ fn messages(step: &Step) -> Option<Value> {
                 .iter()
                 .filter_map(|part| match part {
                     StepPart::Text { content } => Some(json!({"type": "text", "content": kept(content)?})),
-                    StepPart::Reasoning { content } => Some(json!({"type": "reasoning", "content": kept(content)?})),
-                    StepPart::ToolCall { id, name, arguments, .. } => {
+                    StepPart::Reasoning { content } => {
+                        Some(json!({"type": "reasoning", "content": kept(content)?}))
+                    }
+                    StepPart::ToolCall {
+                        id, name, arguments, ..
+                    } => {
                         let arguments = arguments.as_ref().and_then(kept)?;
                         // Whole JSON stands as such; what was cut or is no JSON as a text.
                         let arguments = serde_json::from_str(&arguments).unwrap_or(Value::String(arguments));

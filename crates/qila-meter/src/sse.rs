@@ -74,7 +74,11 @@ impl Sse {
         match self.state {
             State::Start if MARK.first() == Some(&byte) => self.state = State::Mark(1),
             State::Mark(n) if MARK.get(usize::from(n)) == Some(&byte) => {
-                self.state = if n == 2 { State::Name(0) } else { State::Mark(n + 1) };
+                self.state = if n == 2 {
+                    State::Name(0)
+                } else {
+                    State::Mark(n + 1)
+                };
             }
             State::Start => {
                 self.state = State::Name(0);
@@ -153,7 +157,11 @@ mod tests {
             ("data: a\n\n", vec!["a"], false),
             ("data:a\r\ndata:  b\r\n\r\n", vec!["a\n b"], false),
             ("\u{feff}data: a\r\rdata: b\n\n", vec!["a", "b"], false),
-            (": hello\nevent: x\nid: 1\ndata: a\nretry: 5\n\n", vec!["a"], false),
+            (
+                ": hello\nevent: x\nid: 1\ndata: a\nretry: 5\n\n",
+                vec!["a"],
+                false,
+            ),
             ("event: x\n\ndata\n\ndatax: 1\ndat: 2\n\n", vec![""], false),
             ("data: a\n", vec!["a"], true),
             ("data: a", vec!["a"], true),
@@ -162,7 +170,11 @@ mod tests {
             ("data: a:b: c\n\n", vec!["a:b: c"], false),
             ("\n\n\r\n", vec![], false),
         ] {
-            assert_eq!(events(&[stream.as_bytes()]), (expected.iter().map(|s| s.to_string()).collect(), unfinished), "{stream:?}");
+            assert_eq!(
+                events(&[stream.as_bytes()]),
+                (expected.iter().map(|s| s.to_string()).collect(), unfinished),
+                "{stream:?}"
+            );
         }
     }
 

@@ -137,7 +137,9 @@ impl Step {
         };
         let part = |part: &Part| match part {
             Part::Text(content) => content.stored(redact).map(|content| StepPart::Text { content }),
-            Part::Reasoning(content) => content.stored(redact).map(|content| StepPart::Reasoning { content }),
+            Part::Reasoning(content) => content
+                .stored(redact)
+                .map(|content| StepPart::Reasoning { content }),
             Part::ToolCall(call) => Some(StepPart::ToolCall {
                 id: call.id.as_deref().map(clean),
                 name: clean(&call.name),
@@ -176,9 +178,12 @@ impl Step {
 
     /// The calls of tools.
     pub fn tool_calls(&self) -> impl Iterator<Item = (&str, Option<&Stored>)> {
-        self.choices.iter().flat_map(|c| &c.parts).filter_map(|part| match part {
-            StepPart::ToolCall { name, arguments, .. } => Some((name.as_str(), arguments.as_ref())),
-            StepPart::Text { .. } | StepPart::Reasoning { .. } => None,
-        })
+        self.choices
+            .iter()
+            .flat_map(|c| &c.parts)
+            .filter_map(|part| match part {
+                StepPart::ToolCall { name, arguments, .. } => Some((name.as_str(), arguments.as_ref())),
+                StepPart::Text { .. } | StepPart::Reasoning { .. } => None,
+            })
     }
 }

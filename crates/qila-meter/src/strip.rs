@@ -18,6 +18,8 @@ pub struct Strip {
     held: Vec<u8>,
     /// The event that is open is too large to be the one.
     passing: bool,
+    /// An event ended with a carriage return, and was passed on or not: so is the line feed that may follow.
+    returned: Option<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +35,8 @@ impl Sink for Look {
             ([K::Choices], Event::Begin { list: true }) => {
                 self.choices.get_or_insert(true);
             }
-            ([K::Choices, ..], _) => self.choices = Some(path.len() == 1 && self.choices == Some(true)),
+            ([K::Choices], Event::Key(_) | Event::End) => {}
+            ([K::Choices, ..], _) => self.choices = Some(false),
             ([K::Usage], Event::Begin { list: false }) => self.usage = true,
             _ => {}
         }
@@ -55,6 +58,12 @@ impl Strip {
     }
 
     fn byte(&mut self, byte: u8, out: &mut Vec<u8>) {
+        let returned = self.returned.take();
+        if let (Some(passed), b'\n') = (returned, byte) {
+            out.extend(passed.then_some(byte));
+            self.sse.push(&[byte], &mut |_| {});
+            return;
+        }
         if self.passing {
             out.push(byte);
         } else {
@@ -76,10 +85,11 @@ impl Strip {
         });
         if ended {
             let look = std::mem::take(&mut self.look);
-            let extra = look.choices == Some(true) && look.usage && !look.broken;
-            if extra && !self.passing {
+            let extra = look.choices == Some(true) && look.usage && !look.broken && !self.passing;
+            if extra {
                 self.held.clear();
             }
+            self.returned = (byte == b'\r').then_some(!extra);
             out.append(&mut self.held);
             self.passing = false;
         }
@@ -106,7 +116,10 @@ mod tests {
     #[test]
     fn only_the_chunk_of_usage_goes() {
         for cut in [1, 7, 4096] {
-            assert_eq!(strip(&format!("{HI}{USAGE}data: [DONE]\n\n"), cut), format!("{HI}data: [DONE]\n\n"));
+            assert_eq!(
+                strip(&format!("{HI}{USAGE}data: [DONE]\n\n"), cut),
+                format!("{HI}data: [DONE]\n\n")
+            );
         }
         // Azure's first chunk has no choices, and no usage.
         for kept in [
@@ -120,8 +133,16 @@ mod tests {
         ] {
             assert_eq!(strip(kept, 3), kept);
         }
-        let large = format!("data: {{\"choices\":[],\"usage\":{{}},\"x\":\"{}\"}}\n\n", "x".repeat(MAX_HELD));
-        assert_eq!(strip(&format!("{large}{USAGE}{HI}"), 1000), format!("{large}{HI}"));
+        let crlf = format!("{HI}{USAGE}{HI}").replace('\n', "\r\n");
+        assert_eq!(strip(&crlf, 5), format!("{HI}{HI}").replace('\n', "\r\n"));
+        let large = format!(
+            "data: {{\"choices\":[],\"usage\":{{}},\"x\":\"{}\"}}\n\n",
+            "x".repeat(MAX_HELD)
+        );
+        assert_eq!(
+            strip(&format!("{large}{USAGE}{HI}"), 1000),
+            format!("{large}{HI}")
+        );
     }
 
     proptest! {

@@ -5,7 +5,16 @@
 pub(crate) fn of(name: &str, value: &str) -> Option<String> {
     let value = value.to_ascii_lowercase();
     let plain: &[&str] = match name {
-        "service_tier" => &["", "auto", "default", "standard", "standard_only", "flex", "batch", "unspecified"],
+        "service_tier" => &[
+            "",
+            "auto",
+            "default",
+            "standard",
+            "standard_only",
+            "flex",
+            "batch",
+            "unspecified",
+        ],
         "speed" => &["", "standard"],
         _ => &["", "global", "not_available"],
     };

@@ -88,7 +88,12 @@ impl fmt::Display for MicroUsd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let decimals = format!("{:06}", self.0 % 1_000_000);
         let (cents, rest) = decimals.split_at_checked(2).unwrap_or((&decimals, ""));
-        write!(f, "{}.{cents}{} USD", self.0 / 1_000_000, rest.trim_end_matches('0'))
+        write!(
+            f,
+            "{}.{cents}{} USD",
+            self.0 / 1_000_000,
+            rest.trim_end_matches('0')
+        )
     }
 }
 
@@ -136,11 +141,19 @@ impl Figures {
         let written = n(self.cache_write).max(long.saturating_add(n(self.cache_write_5m)));
         let parts = cached_input.saturating_add(written);
         let input = n(self.input).saturating_add(n(self.tool_input));
-        let input = if apart { input.saturating_add(parts) } else { input.max(parts) };
+        let input = if apart {
+            input.saturating_add(parts)
+        } else {
+            input.max(parts)
+        };
         let input = input.max(n(self.audio_input));
         let reasoning = n(self.reasoning);
         let output = n(self.output);
-        let output = if thoughts { output.saturating_add(reasoning) } else { output.max(reasoning) };
+        let output = if thoughts {
+            output.saturating_add(reasoning)
+        } else {
+            output.max(reasoning)
+        };
         let output = output
             .max(n(self.audio_output))
             .max(n(self.total).saturating_sub(input));
@@ -164,7 +177,12 @@ mod tests {
 
     #[test]
     fn money_prints() {
-        for (micro, text) in [(0, "0.00 USD"), (1, "0.000001 USD"), (1_250_000, "1.25 USD"), (12_300, "0.0123 USD")] {
+        for (micro, text) in [
+            (0, "0.00 USD"),
+            (1, "0.000001 USD"),
+            (1_250_000, "1.25 USD"),
+            (12_300, "0.0123 USD"),
+        ] {
             assert_eq!(MicroUsd(micro).to_string(), text);
         }
         assert_eq!(MicroUsd(u64::MAX).saturating_add(MicroUsd(1)), MicroUsd(u64::MAX));
@@ -172,13 +190,41 @@ mod tests {
 
     #[test]
     fn figures_agree_or_the_larger_counts() {
-        let hidden = Figures { input: Some(758), output: Some(102), total: Some(1725), ..Figures::default() };
-        assert_eq!(hidden.usage(false, false).output, 967, "what a total holds beyond its parts is output");
-        let absurd = Figures { input: Some(1), output: Some(u64::MAX), total: Some(5), cached: Some(9), ..Figures::default() };
+        let hidden = Figures {
+            input: Some(758),
+            output: Some(102),
+            total: Some(1725),
+            ..Figures::default()
+        };
+        assert_eq!(
+            hidden.usage(false, false).output,
+            967,
+            "what a total holds beyond its parts is output"
+        );
+        let absurd = Figures {
+            input: Some(1),
+            output: Some(u64::MAX),
+            total: Some(5),
+            cached: Some(9),
+            ..Figures::default()
+        };
         let usage = absurd.usage(false, false);
-        assert_eq!((usage.input, usage.output, usage.tokens()), (9, u64::MAX, u64::MAX));
-        let cache = Figures { input: Some(10), output: Some(1), cached: Some(100), cache_write: Some(30), cache_write_1h: Some(20), ..Figures::default() };
+        assert_eq!(
+            (usage.input, usage.output, usage.tokens()),
+            (9, u64::MAX, u64::MAX)
+        );
+        let cache = Figures {
+            input: Some(10),
+            output: Some(1),
+            cached: Some(100),
+            cache_write: Some(30),
+            cache_write_1h: Some(20),
+            ..Figures::default()
+        };
         let usage = cache.usage(true, false);
-        assert_eq!((usage.input, usage.cache_write, usage.cache_write_long), (140, 10, 20));
+        assert_eq!(
+            (usage.input, usage.cache_write, usage.cache_write_long),
+            (140, 10, 20)
+        );
     }
 }

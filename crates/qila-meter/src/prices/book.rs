@@ -138,7 +138,14 @@ impl Book {
         options.with_snippet = false;
         let file: File = serde_saphyr::from_str_with_options(yaml, options).map_err(|error| {
             let text = error.without_snippet().to_string();
-            PricesError::Syntax(text.lines().next().unwrap_or_default().chars().take(200).collect())
+            PricesError::Syntax(
+                text.lines()
+                    .next()
+                    .unwrap_or_default()
+                    .chars()
+                    .take(200)
+                    .collect(),
+            )
         })?;
         if file.version != 1 {
             return Err(PricesError::Syntax("`version` must be 1".to_owned()));
@@ -146,7 +153,11 @@ impl Book {
         if file.models.len() > MAX_ENTRIES {
             return Err(PricesError::TooLarge);
         }
-        let entries = file.models.into_iter().map(entry).collect::<Result<Vec<Price>, PricesError>>()?;
+        let entries = file
+            .models
+            .into_iter()
+            .map(entry)
+            .collect::<Result<Vec<Price>, PricesError>>()?;
         let mut all: Vec<&String> = entries.iter().flat_map(|e| &e.names).collect();
         all.sort();
         if let Some([twice, ..]) = all.windows(2).find(|pair| pair.first() == pair.last()) {
@@ -183,7 +194,9 @@ fn entry(e: Entry) -> Result<Price, PricesError> {
     if e.names.iter().any(|n| n.is_empty() || n.len() > crate::MAX_NAME) {
         return Err(bad("a name has 1 to 256 bytes"));
     }
-    let price = |dollars: f64| micro(dollars).ok_or_else(|| bad("a price is a number from 0 to 1000000 with at most six decimals"));
+    let price = |dollars: f64| {
+        micro(dollars).ok_or_else(|| bad("a price is a number from 0 to 1000000 with at most six decimals"))
+    };
     let maybe = |dollars: Option<f64>| dollars.map(price).transpose();
     let rates = match (e.input, e.output) {
         (Some(input), output) => {
@@ -199,8 +212,18 @@ fn entry(e: Entry) -> Result<Price, PricesError> {
             })
         }
         (None, None) => {
-            let stray = [e.cached_input, e.cache_write, e.cache_write_long, e.audio_input, e.audio_output];
-            if stray.iter().any(Option::is_some) || e.above.is_some() || e.hosted.is_some() || !e.surcharges.is_empty() {
+            let stray = [
+                e.cached_input,
+                e.cache_write,
+                e.cache_write_long,
+                e.audio_input,
+                e.audio_output,
+            ];
+            if stray.iter().any(Option::is_some)
+                || e.above.is_some()
+                || e.hosted.is_some()
+                || !e.surcharges.is_empty()
+            {
                 return Err(bad("prices need `input`"));
             }
             None
@@ -227,7 +250,9 @@ fn entry(e: Entry) -> Result<Price, PricesError> {
                 && long.cache_write_long >= base.cache_write_long
                 && long.output >= base.output;
             if !dearer {
-                return Err(bad("`above` needs every price that the entry has, and none may be lower"));
+                return Err(bad(
+                    "`above` needs every price that the entry has, and none may be lower",
+                ));
             }
             Some((a.tokens, long))
         }
@@ -243,8 +268,12 @@ fn entry(e: Entry) -> Result<Price, PricesError> {
             });
             match milli {
                 Some(m) if known => Ok((name, m / 1000)),
-                Some(_) => Err(bad("a surcharge is named `service_tier:…`, `speed:…` or `inference_geo:…`")),
-                None => Err(bad("a surcharge is a factor from 1 to 100 with at most three decimals")),
+                Some(_) => Err(bad(
+                    "a surcharge is named `service_tier:…`, `speed:…` or `inference_geo:…`",
+                )),
+                None => Err(bad(
+                    "a surcharge is a factor from 1 to 100 with at most three decimals",
+                )),
             }
         })
         .collect::<Result<_, _>>()?;

@@ -1,22 +1,26 @@
 //! The worst case before a call, and what it came to.
 use super::Prices;
 use super::book::{Price, Rates};
+use crate::Api;
 use crate::request::{ADDED, Request};
 use crate::response::Outcome;
 use crate::usage::{MicroUsd, Usage};
-use crate::Api;
 
 /// Why a call has no worst case: what to add to the prices file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unbounded {
     /// The model has no prices.
-    #[error("no prices are known for the model `{model}`: add an entry with `input` and `output` to the prices file")]
+    #[error(
+        "no prices are known for the model `{model}`: add an entry with `input` and `output` to the prices file"
+    )]
     NoPrices {
         /// The model.
         model: String,
     },
     /// The body does not bound the input.
-    #[error("`{what}` is not bounded by the request, and no context window is known for the model `{model}`: add `context` to its entry in the prices file")]
+    #[error(
+        "`{what}` is not bounded by the request, and no context window is known for the model `{model}`: add `context` to its entry in the prices file"
+    )]
     NoContext {
         /// The model.
         model: String,
@@ -24,13 +28,17 @@ pub enum Unbounded {
         what: String,
     },
     /// The body does not bound the output.
-    #[error("the request does not limit its output, and no longest output is known for the model `{model}`: add `max_output` to its entry in the prices file")]
+    #[error(
+        "the request does not limit its output, and no longest output is known for the model `{model}`: add `max_output` to its entry in the prices file"
+    )]
     NoMaxOutput {
         /// The model.
         model: String,
     },
     /// The provider runs a tool.
-    #[error("the provider runs the tool `{tool}` as often as it likes: leave it out, or add `hosted` to the entry of `{model}` in the prices file")]
+    #[error(
+        "the provider runs the tool `{tool}` as often as it likes: leave it out, or add `hosted` to the entry of `{model}` in the prices file"
+    )]
     Hosted {
         /// The model.
         model: String,
@@ -38,7 +46,9 @@ pub enum Unbounded {
         tool: String,
     },
     /// A surcharge of unknown height.
-    #[error("no factor is known for `{surcharge}` of the model `{model}`: add it to `surcharges` in its entry in the prices file")]
+    #[error(
+        "no factor is known for `{surcharge}` of the model `{model}`: add it to `surcharges` in its entry in the prices file"
+    )]
     NoSurcharge {
         /// The model.
         model: String,
@@ -46,7 +56,9 @@ pub enum Unbounded {
         surcharge: String,
     },
     /// The cache is asked to keep longer, at an unknown price.
-    #[error("no price is known for keeping the cache of `{model}` longer: add `cache_write_long` to its entry in the prices file")]
+    #[error(
+        "no price is known for keeping the cache of `{model}` longer: add `cache_write_long` to its entry in the prices file"
+    )]
     NoLongCache {
         /// The model.
         model: String,
@@ -111,7 +123,8 @@ impl Prices {
         } else {
             let each = request.max_output.or(price.and_then(|p| p.max_output));
             let each = each.ok_or_else(|| Unbounded::NoMaxOutput { model: model() })?;
-            each.saturating_mul(request.choices).saturating_add(request.extra_output)
+            each.saturating_mul(request.choices)
+                .saturating_add(request.extra_output)
         };
         let Some(tool) = &request.hosted else {
             return Ok(Worst {
@@ -162,7 +175,11 @@ impl Prices {
             .input
             .max(rates.cached_input)
             .max(rates.cache_write)
-            .max(if request.long_cache { rates.cache_write_long.unwrap_or(0) } else { 0 })
+            .max(if request.long_cache {
+                rates.cache_write_long.unwrap_or(0)
+            } else {
+                0
+            })
             .max(audio(rates.audio_input));
         let output = rates.output.max(audio(rates.audio_output));
         let tokens = [(worst.input, input), (worst.output, output)];
@@ -186,7 +203,10 @@ impl Prices {
             (usage.input.saturating_sub(parts), rates.input),
             (usage.cached_input, rates.cached_input),
             (usage.cache_write, rates.cache_write),
-            (usage.cache_write_long, rates.cache_write_long.unwrap_or(rates.cache_write)),
+            (
+                usage.cache_write_long,
+                rates.cache_write_long.unwrap_or(rates.cache_write),
+            ),
             (usage.audio_input, rates.audio_input.unwrap_or(rates.input)),
             (usage.output.saturating_sub(usage.audio_output), rates.output),
             (usage.audio_output, rates.audio_output.unwrap_or(rates.output)),
@@ -204,7 +224,13 @@ impl Prices {
             told.cache_write = 0;
         }
         let mut surcharges = request.surcharges.clone();
-        surcharges.extend(outcome.surcharges.iter().filter(|s| !request.surcharges.contains(s)).cloned());
+        surcharges.extend(
+            outcome
+                .surcharges
+                .iter()
+                .filter(|s| !request.surcharges.contains(s))
+                .cloned(),
+        );
         let answering = outcome.model.as_deref().unwrap_or(&request.model);
         let by_usage = |usage: &Usage| {
             let asked = self.cost(&request.model, usage, &surcharges);

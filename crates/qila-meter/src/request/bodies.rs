@@ -28,7 +28,10 @@ pub(crate) fn top(api: Api, key: K) -> Top {
         | (Gemini, K::Contents | K::SystemInstruction) => Top::Parts,
         (OpenaiChat | OpenaiResponses | AnthropicMessages | Gemini, K::Tools) => Top::Tools,
         (OpenaiChat, K::WebSearchOptions) | (AnthropicMessages, K::McpServers) => Top::Hosted,
-        (_, K::Model | K::Models | K::Fallbacks | K::Metadata | K::ClientMetadata | K::User | K::ServiceTier) => Top::Plain,
+        (
+            _,
+            K::Model | K::Models | K::Fallbacks | K::Metadata | K::ClientMetadata | K::User | K::ServiceTier,
+        ) => Top::Plain,
         (
             OpenaiChat,
             K::Stream
@@ -108,7 +111,9 @@ pub(crate) fn top(api: Api, key: K) -> Top {
             | K::InferenceGeo
             | K::Speed,
         ) => Top::Plain,
-        (Gemini, K::GenerationConfig | K::SafetySettings | K::ToolConfig | K::Labels | K::Store) => Top::Plain,
+        (Gemini, K::GenerationConfig | K::SafetySettings | K::ToolConfig | K::Labels | K::Store) => {
+            Top::Plain
+        }
         (OpenaiEmbeddings, K::Dimensions | K::EncodingFormat) => Top::Plain,
         _ => Top::Beyond,
     }
@@ -160,7 +165,13 @@ pub(crate) fn text_key(api: Api, key: K) -> bool {
             ),
             Api::Gemini => matches!(
                 key,
-                K::Parts | K::FunctionCall | K::FunctionResponse | K::Args | K::Response | K::Thought | K::ThoughtSignature
+                K::Parts
+                    | K::FunctionCall
+                    | K::FunctionResponse
+                    | K::Args
+                    | K::Response
+                    | K::Thought
+                    | K::ThoughtSignature
             ),
             Api::OpenaiEmbeddings => false,
         }
@@ -169,7 +180,13 @@ pub(crate) fn text_key(api: Api, key: K) -> bool {
 /// Whether what is under this key is any JSON at all, which no API reads for more than its text.
 pub(crate) fn opaque(api: Api, inside: &[K]) -> bool {
     match (api, inside) {
-        (_, [.., K::Annotations | K::Logprobs | K::Citations | K::PromptCacheBreakpoint]) => true,
+        (
+            _,
+            [
+                ..,
+                K::Annotations | K::Logprobs | K::Citations | K::PromptCacheBreakpoint,
+            ],
+        ) => true,
         (Api::AnthropicMessages, [K::Elem, K::Content, K::Elem, K::Input]) => true,
         (Api::Gemini, [.., K::FunctionCall, K::Args] | [.., K::FunctionResponse, K::Response]) => true,
         (Api::OpenaiChat, [.., K::Function, K::Arguments]) => true,
@@ -180,7 +197,10 @@ pub(crate) fn opaque(api: Api, inside: &[K]) -> bool {
 /// Whether a `type` inside messages and items says that there is text alone.
 pub(crate) fn text_type(api: Api, name: &[u8]) -> bool {
     match api {
-        Api::OpenaiChat => matches!(name, b"text" | b"refusal" | b"function" | b"custom" | b"thinking" | b"ephemeral"),
+        Api::OpenaiChat => matches!(
+            name,
+            b"text" | b"refusal" | b"function" | b"custom" | b"thinking" | b"ephemeral"
+        ),
         Api::OpenaiResponses => matches!(
             name,
             b"message"
@@ -210,7 +230,13 @@ pub(crate) fn own_tool(api: Api, kind: &[u8]) -> bool {
         Api::OpenaiChat => matches!(kind, b"function" | b"custom"),
         Api::OpenaiResponses => matches!(
             kind,
-            b"function" | b"custom" | b"namespace" | b"local_shell" | b"apply_patch" | b"computer_use_preview" | b"computer"
+            b"function"
+                | b"custom"
+                | b"namespace"
+                | b"local_shell"
+                | b"apply_patch"
+                | b"computer_use_preview"
+                | b"computer"
         ),
         Api::AnthropicMessages => {
             kind == b"custom"

@@ -98,14 +98,26 @@ impl Facts {
     /// A key of a setting: outside of lists and near the top.
     fn key(&mut self, path: &[K], written: &[u8]) {
         let setting = path.len() <= 3 && !path.contains(&K::Elem);
-        if !setting || matches!(path, [K::Metadata | K::Labels | K::ResponseFormat | K::Text | K::LogitBias, _, ..]) {
+        if !setting
+            || matches!(
+                path,
+                [
+                    K::Metadata | K::Labels | K::ResponseFormat | K::Text | K::LogitBias,
+                    _,
+                    ..
+                ]
+            )
+        {
             return;
         }
         match path.last() {
             Some(K::Other) => {
                 if let Some(key) = K::mistaken(written) {
                     let written = String::from_utf8_lossy(written).into_owned();
-                    self.refuse(Unreadable::Spelling { written, key: key.name() });
+                    self.refuse(Unreadable::Spelling {
+                        written,
+                        key: key.name(),
+                    });
                 } else if path.len() == 1 {
                     // Its value says whether it means anything.
                     self.unknown = written.to_vec();
@@ -115,7 +127,10 @@ impl Facts {
                 // Only Gemini has its settings in both spellings.
                 if self.api != Api::Gemini && written.iter().any(u8::is_ascii_uppercase) {
                     let written = String::from_utf8_lossy(written).into_owned();
-                    self.refuse(Unreadable::Spelling { written, key: key.name() });
+                    self.refuse(Unreadable::Spelling {
+                        written,
+                        key: key.name(),
+                    });
                 } else if self.seen.iter().any(|p| p == path) {
                     self.refuse(Unreadable::Duplicate(key.name()));
                 } else {
@@ -134,7 +149,8 @@ impl Facts {
             | (Api::AnthropicMessages, [key @ K::MaxTokens])
             | (Api::Gemini, [K::GenerationConfig, key @ K::MaxOutputTokens]) => (&mut self.max_output, key),
             (Api::AnthropicMessages, [K::Thinking, key @ K::BudgetTokens]) => (&mut self.thinking, key),
-            (Api::OpenaiChat, [key @ (K::N | K::BestOf)]) | (Api::Gemini, [K::GenerationConfig, key @ K::CandidateCount]) => {
+            (Api::OpenaiChat, [key @ (K::N | K::BestOf)])
+            | (Api::Gemini, [K::GenerationConfig, key @ K::CandidateCount]) => {
                 if let Event::Number(n) = event {
                     self.choices = self.choices.max(count(n));
                 } else if !matches!(event, Event::Null | Event::Key(_)) {
@@ -147,7 +163,9 @@ impl Facts {
         };
         match event {
             // What is below nothing, and nothing itself but at Anthropic, means no limit to some servers.
-            Event::Number(n) if n.starts_with('-') || (count(n) == 0 && self.api != Api::AnthropicMessages) => {
+            Event::Number(n)
+                if n.starts_with('-') || (count(n) == 0 && self.api != Api::AnthropicMessages) =>
+            {
                 larger(slot, u64::MAX);
             }
             Event::Number(n) => larger(slot, count(n)),
@@ -198,8 +216,15 @@ impl Facts {
             }
             ([K::Prediction], Event::Begin { .. }) => self.prediction = true,
             ([K::Audio], Event::Begin { .. }) => self.audio = true,
-            ([K::ServiceTier | K::Speed | K::InferenceGeo] | [K::PromptCacheOptions, K::Ttl] | [K::PromptCacheRetention], event) => {
-                let Some(word) = self.whole_word(event) else { return };
+            (
+                [K::ServiceTier | K::Speed | K::InferenceGeo]
+                | [K::PromptCacheOptions, K::Ttl]
+                | [K::PromptCacheRetention],
+                event,
+            ) => {
+                let Some(word) = self.whole_word(event) else {
+                    return;
+                };
                 let word = String::from_utf8_lossy(&word).into_owned();
                 let key = path.first().copied().unwrap_or(K::Other);
                 match key {
@@ -235,13 +260,20 @@ impl Facts {
     /// Everything at the top that is not known to be plain.
     fn top(&mut self, path: &[K], event: Event<'_>) {
         let [key] = path else { return };
-        if matches!(event, Event::Key(_) | Event::Null | Event::Bool(false) | Event::Text(_) | Event::End) {
+        if matches!(
+            event,
+            Event::Key(_) | Event::Null | Event::Bool(false) | Event::Text(_) | Event::End
+        ) {
             return;
         }
         match bodies::top(self.api, *key) {
             Top::Hosted => self.hosted(key.name().as_bytes()),
             Top::Beyond => {
-                let name = if *key == K::Other { self.unknown.clone() } else { key.name().as_bytes().to_vec() };
+                let name = if *key == K::Other {
+                    self.unknown.clone()
+                } else {
+                    key.name().as_bytes().to_vec()
+                };
                 self.beyond(&[], &name);
             }
             Top::Plain | Top::Parts | Top::Tools => {}
@@ -264,7 +296,10 @@ impl Facts {
         match (path.last(), event) {
             (Some(key), Event::Key(written)) if !bodies::text_key(self.api, *key) => {
                 let name = written.to_vec();
-                let parent = shown.get(..shown.len().saturating_sub(1)).unwrap_or_default().to_vec();
+                let parent = shown
+                    .get(..shown.len().saturating_sub(1))
+                    .unwrap_or_default()
+                    .to_vec();
                 self.beyond(&parent, &name);
             }
             (Some(K::Type), event) => {

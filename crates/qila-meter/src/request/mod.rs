@@ -2,8 +2,6 @@
 mod bodies;
 mod facts;
 mod rewrite;
-#[cfg(test)]
-mod tests;
 
 pub use rewrite::ask_usage;
 
@@ -110,7 +108,11 @@ impl Request {
         }
         let named = facts.model.text();
         let in_path = api::model_in_path(api, path);
-        let model = if api == Api::Gemini { in_path } else { named.or(in_path) };
+        let model = if api == Api::Gemini {
+            in_path
+        } else {
+            named.or(in_path)
+        };
         let stream = api::streams_by_path(path) || facts.stream;
         let body_bytes = body.len() as u64;
         let extra_output = if facts.prediction { body_bytes } else { 0 };
@@ -136,25 +138,5 @@ impl Request {
             audio: facts.audio,
             tells_usage: api != Api::OpenaiChat || !stream || facts.include_usage == Some(true),
         })
-    }
-}
-
-/// The fuzzer's way in: any body is read or refused, and asking for usage is understood.
-#[doc(hidden)]
-pub fn fuzz_request(data: &[u8]) {
-    let Some((&first, body)) = data.split_first() else { return };
-    for (nth, api) in crate::fuzz::APIS.iter().enumerate() {
-        if usize::from(first) % crate::fuzz::APIS.len() != nth {
-            continue;
-        }
-        let path = "/v1beta/models/gemini-2.5-pro:generateContent";
-        let read = Request::read(*api, path, body);
-        if let (Ok(request), Ok(Some(asked))) = (&read, ask_usage(body))
-            && *api == Api::OpenaiChat
-        {
-            let again = Request::read(*api, path, &asked);
-            assert!(again.as_ref().is_ok_and(|r| r.tells_usage), "{again:?}");
-            assert!(again.is_ok_and(|r| r.stream == request.stream && r.model == request.model));
-        }
     }
 }

@@ -23,7 +23,9 @@ pub fn ask_usage(body: &[u8]) -> Result<Option<Vec<u8>>, Unreadable> {
         (None, Some((at, false)), _) => (at + 1, 0, "\"include_usage\":true,"),
         (None, None, Some(at)) => (at, 4, "{\"include_usage\":true}"),
         (None, None, None) => {
-            let Some(at) = places.end else { return Err(Unreadable::NoObject) };
+            let Some(at) = places.end else {
+                return Err(Unreadable::NoObject);
+            };
             (at, 0, ",\"stream_options\":{\"include_usage\":true}")
         }
     };
@@ -52,10 +54,15 @@ impl Sink for Places {
         match (path, event) {
             ([], Event::End) => self.end = Some(at),
             ([K::Stream], Event::Bool(value)) => self.stream = value,
-            ([K::StreamOptions], Event::Key(_)) => self.twice |= self.options.is_some() || self.null.is_some(),
+            ([K::StreamOptions], Event::Key(_)) => {
+                self.twice |= self.options.is_some() || self.null.is_some()
+            }
             ([K::StreamOptions], Event::Begin { list: false }) => self.options = Some((at, true)),
             ([K::StreamOptions], Event::Null) => self.null = Some(at),
-            ([K::StreamOptions], Event::Begin { .. } | Event::TextEnd | Event::Number(_) | Event::Bool(_)) => {
+            (
+                [K::StreamOptions],
+                Event::Begin { .. } | Event::TextEnd | Event::Number(_) | Event::Bool(_),
+            ) => {
                 self.twice = true;
             }
             ([K::StreamOptions, key], Event::Key(_)) => {

@@ -80,12 +80,16 @@ impl FigureReader {
             [K::TotalTokens | K::TotalCount] => &mut f.total,
             [K::CacheReadInput | K::CachedContentCount | K::PromptCacheHit | K::Cached]
             | [K::PromptDetails | K::InputDetails, K::Cached] => &mut f.cached,
-            [K::CacheCreationInput] | [K::PromptDetails | K::InputDetails, K::CacheWrite] => &mut f.cache_write,
+            [K::CacheCreationInput] | [K::PromptDetails | K::InputDetails, K::CacheWrite] => {
+                &mut f.cache_write
+            }
             [K::CacheCreation, K::Ephemeral5m] => &mut f.cache_write_5m,
             [K::CacheCreation, K::Ephemeral1h] => &mut f.cache_write_1h,
-            [K::ThoughtsCount] | [K::CompletionDetails | K::OutputDetails, K::ReasoningTokens | K::ThinkingTokens] => {
-                &mut f.reasoning
-            }
+            [K::ThoughtsCount]
+            | [
+                K::CompletionDetails | K::OutputDetails,
+                K::ReasoningTokens | K::ThinkingTokens,
+            ] => &mut f.reasoning,
             [K::PromptDetails | K::InputDetails, K::AudioTokens] => &mut f.audio_input,
             [K::CompletionDetails | K::OutputDetails, K::AudioTokens] => &mut f.audio_output,
             [K::ToolUsePromptCount] => &mut f.tool_input,

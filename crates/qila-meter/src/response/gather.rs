@@ -80,7 +80,10 @@ impl Gather {
                 self.status_is_final()
                     && matches!(
                         self.kind.bytes(),
-                        b"response.completed" | b"response.incomplete" | b"response.failed" | b"response.cancelled"
+                        b"response.completed"
+                            | b"response.incomplete"
+                            | b"response.failed"
+                            | b"response.cancelled"
                     )
             }
             Api::Gemini => self.stopped,
@@ -171,9 +174,10 @@ impl Gather {
         let slot = match path {
             [K::Id | K::ResponseId] | [K::Response | K::Message, K::Id] => &mut self.id,
             [K::Model | K::ModelVersion] | [K::Response | K::Message, K::Model] => &mut self.model,
-            [K::ServiceTier] | [K::Response, K::ServiceTier] | [K::Usage, K::ServiceTier] | [K::Message, K::Usage, K::ServiceTier] => {
-                &mut self.tier
-            }
+            [K::ServiceTier]
+            | [K::Response, K::ServiceTier]
+            | [K::Usage, K::ServiceTier]
+            | [K::Message, K::Usage, K::ServiceTier] => &mut self.tier,
             [K::Usage, K::Speed] | [K::Message, K::Usage, K::Speed] => &mut self.speed,
             [K::Usage, K::InferenceGeo] | [K::Message, K::Usage, K::InferenceGeo] => &mut self.geo,
             [K::Type] => &mut self.kind,
@@ -184,7 +188,9 @@ impl Gather {
                 }
                 return;
             }
-            [K::Error, K::Type | K::Status] | [K::Response, K::Error, K::Code] => self.error.get_or_insert_default(),
+            [K::Error, K::Type | K::Status] | [K::Response, K::Error, K::Code] => {
+                self.error.get_or_insert_default()
+            }
             _ => return,
         };
         into(slot, event);
@@ -214,7 +220,10 @@ impl Gather {
             ([K::Content | K::Refusal] | [K::Content, K::Elem, K::Text], Event::Text(piece)) => {
                 self.parts.add(Kind::Text, piece);
             }
-            ([K::ReasoningContent | K::Reasoning] | [K::Content, K::Elem, K::Thinking, ..], Event::Text(piece)) => {
+            (
+                [K::ReasoningContent | K::Reasoning] | [K::Content, K::Elem, K::Thinking, ..],
+                Event::Text(piece),
+            ) => {
                 self.parts.add(Kind::Reasoning, piece);
             }
             ([K::ToolCalls, K::Elem], Event::Begin { .. }) => self.parts.begin(Kind::Tool),
@@ -224,11 +233,20 @@ impl Gather {
                 }
             }
             ([K::ToolCalls, K::Elem, K::Id], event) => self.tool_word(event, false),
-            ([K::ToolCalls, K::Elem, K::Function | K::Custom, K::Name] | [K::FunctionCall, K::Name], event) => {
+            (
+                [K::ToolCalls, K::Elem, K::Function | K::Custom, K::Name] | [K::FunctionCall, K::Name],
+                event,
+            ) => {
                 self.tool_word(event, true);
             }
             (
-                [K::ToolCalls, K::Elem, K::Function | K::Custom, K::Arguments | K::Input] | [K::FunctionCall, K::Arguments],
+                [
+                    K::ToolCalls,
+                    K::Elem,
+                    K::Function | K::Custom,
+                    K::Arguments | K::Input,
+                ]
+                | [K::FunctionCall, K::Arguments],
                 Event::Text(piece),
             ) => self.parts.add(Kind::Tool, piece),
             _ => {}
@@ -283,7 +301,9 @@ impl Gather {
             ([K::Name], event) => self.tool_word(event, true),
             ([K::CallId], event) => self.tool_word(event, false),
             ([K::Arguments | K::Input], Event::Text(piece)) => self.parts.add(Kind::Tool, piece),
-            ([K::Content, K::Elem, K::Text | K::Refusal], Event::Text(piece)) => self.parts.add(Kind::Text, piece),
+            ([K::Content, K::Elem, K::Text | K::Refusal], Event::Text(piece)) => {
+                self.parts.add(Kind::Text, piece)
+            }
             ([K::Summary, K::Elem, K::Text], Event::Text(piece)) => self.parts.add(Kind::Reasoning, piece),
             _ => {}
         }
@@ -343,7 +363,10 @@ impl Gather {
         match (rest, event) {
             ([K::Type], event) => {
                 into(&mut self.parts.element.kind, event);
-                let hosted = matches!(self.parts.element.kind.bytes(), b"server_tool_use" | b"mcp_tool_use");
+                let hosted = matches!(
+                    self.parts.element.kind.bytes(),
+                    b"server_tool_use" | b"mcp_tool_use"
+                );
                 if hosted && let Some(bit) = self.parts.bit(Kind::Tool) {
                     bit.hosted = true;
                 }
@@ -365,7 +388,9 @@ impl Gather {
         if path.starts_with(&[K::PromptFeedback, K::BlockReason]) {
             self.stopped |= event == Event::TextEnd;
         }
-        let [K::Candidates, K::Elem, rest @ ..] = path else { return false };
+        let [K::Candidates, K::Elem, rest @ ..] = path else {
+            return false;
+        };
         match (rest, event) {
             ([], Event::Begin { .. }) => {
                 self.parts.open(self.position, false);
@@ -384,7 +409,9 @@ impl Gather {
             }
             ([K::Content, K::Parts, K::Elem], Event::Begin { .. }) => self.parts.begin(Kind::Text),
             ([K::Content, K::Parts, K::Elem, K::Text], Event::Text(piece)) => self.parts.add_last(piece),
-            ([K::Content, K::Parts, K::Elem, K::Thought], Event::Bool(true)) => self.parts.turn(Kind::Reasoning),
+            ([K::Content, K::Parts, K::Elem, K::Thought], Event::Bool(true)) => {
+                self.parts.turn(Kind::Reasoning)
+            }
             ([K::Content, K::Parts, K::Elem, K::FunctionCall], Event::Begin { .. }) => {
                 self.parts.turn(Kind::Tool);
                 let index = self.tools;

@@ -3,8 +3,6 @@ mod figures;
 mod gather;
 mod parts;
 pub(crate) mod small;
-#[cfg(test)]
-mod tests;
 
 pub use parts::{Choice, Part, ToolCall};
 
@@ -45,10 +43,13 @@ pub struct Outcome {
 impl Outcome {
     /// All calls of tools, those of the provider's own tools included.
     pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
-        self.choices.iter().flat_map(|c| &c.parts).filter_map(|part| match part {
-            Part::ToolCall(call) => Some(call),
-            Part::Text(_) | Part::Reasoning(_) => None,
-        })
+        self.choices
+            .iter()
+            .flat_map(|c| &c.parts)
+            .filter_map(|part| match part {
+                Part::ToolCall(call) => Some(call),
+                Part::Text(_) | Part::Reasoning(_) => None,
+            })
     }
 }
 
@@ -92,7 +93,9 @@ impl Reader {
         let mut bytes = bytes;
         if matches!(self.form, Form::Unknown) {
             let begin = bytes.iter().position(|b| !b.is_ascii_whitespace());
-            let Some(rest) = begin.and_then(|at| bytes.get(at..)) else { return };
+            let Some(rest) = begin.and_then(|at| bytes.get(at..)) else {
+                return;
+            };
             self.form = match rest.first() {
                 Some(b'{' | b'[' | b'"') => Form::Json,
                 _ => Form::Events(Sse::default()),
@@ -185,7 +188,8 @@ impl Values {
                 Some(wanted) if wanted == byte => self.lead = Lead::Held(n + 1),
                 None if byte.is_ascii_whitespace() => {}
                 _ => {
-                    self.json.push(DONE.get(..n).unwrap_or_default(), &mut self.gather);
+                    self.json
+                        .push(DONE.get(..n).unwrap_or_default(), &mut self.gather);
                     self.lead = Lead::Fed;
                     break;
                 }

@@ -236,7 +236,9 @@ impl Parts {
         let own = self.element.index.unwrap_or(self.element.position);
         for (nth, bit) in bits.iter_mut().enumerate() {
             let empty = bit.bytes.is_empty() && bit.name.bytes().is_empty() && bit.id.bytes().is_empty();
-            let Some(kind) = bit.kind.filter(|_| !empty) else { continue };
+            let Some(kind) = bit.kind.filter(|_| !empty) else {
+                continue;
+            };
             let index = match (self.many, kind) {
                 (true, Kind::Tool) => bit.index.unwrap_or(nth as u64),
                 (true, _) => 0,

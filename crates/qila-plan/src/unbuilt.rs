@@ -1,0 +1,74 @@
+//! Clauses that policies may have and this build has no mechanism for: refused by name, on every tier.
+use qila_policy::model::{Placement, Policy, Source};
+
+/// The first such clause of a policy, and what is missing.
+pub fn unbuilt(policy: &Policy) -> Option<(&'static str, String)> {
+    for (at, rule) in policy.network.allow.iter().enumerate() {
+        let asks = [
+            (!rule.query.is_empty(), "query"),
+            (!rule.headers.is_empty(), "headers"),
+            (rule.body.is_some(), "body"),
+            (rule.graphql.is_some(), "graphql"),
+            (rule.mcp.is_some(), "mcp"),
+            (rule.when.is_some(), "when"),
+        ];
+        if let Some((_, key)) = asks.iter().find(|(asks, _)| *asks) {
+            let what = format!("`{key}` of network.allow[{at}] is not enforced by the gateway of this build");
+            return Some(("network.allow", what));
+        }
+    }
+    for credential in &policy.credentials {
+        let kind = match credential.source {
+            Source::Env(_) | Source::File(_) | Source::Command(_) => None,
+            Source::Vault(_) => Some("vault"),
+            Source::Oauth2(_) => Some("oauth2"),
+            Source::Aws(_) => Some("aws"),
+            Source::GithubApp(_) => Some("github_app"),
+        };
+        let lacking = match (kind, &credential.placement, credential.ttl) {
+            (Some(kind), ..) => format!("the source `{kind}`"),
+            (None, Placement::SigV4, _) => "`placement: sigv4`".to_owned(),
+            (None, _, Some(_)) => "`ttl`".to_owned(),
+            (None, _, None) => continue,
+        };
+        let what = format!(
+            "{lacking} of the credential `{}` is not in this build",
+            credential.name
+        );
+        return Some(("credentials", what));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unbuilt;
+    use qila_policy::{NoFiles, parse};
+
+    #[test]
+    fn what_nothing_enforces_is_named() {
+        for (rest, expected) in [
+            ("network: {allow: [{host: a.org, methods: [GET]}]}", None),
+            (
+                "network: {allow: [{host: a.org, query: {a: b}}]}",
+                Some("network.allow"),
+            ),
+            (
+                "network: {allow: [{host: a.org, body: 1MiB}]}",
+                Some("network.allow"),
+            ),
+            (
+                "network: {allow: [a.org]}\nbudgets: [{requests: 5}]",
+                Some("budgets"),
+            ),
+            (
+                "network: {allow: [{host: a.org, credential: k}]}\ncredentials: {k: {source: env:K, placement: bearer, hosts: [a.org], ttl: 5m}}",
+                Some("credentials"),
+            ),
+        ] {
+            let policy = parse("p.yaml", &format!("version: 1\n{rest}\n"), &mut NoFiles);
+            let policy = policy.unwrap_or_else(|e| panic!("{rest}: {e}"));
+            assert_eq!(unbuilt(&policy).map(|(clause, _)| clause), expected, "{rest}");
+        }
+    }
+}
