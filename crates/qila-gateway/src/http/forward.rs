@@ -112,6 +112,7 @@ async fn forward(
         facts: &qila_authorizer::HttpFacts {
             query: parts.uri.query(),
             headers: Some(&parts.headers),
+            upgrade: socket.is_some(),
             ..Default::default()
         },
     });
