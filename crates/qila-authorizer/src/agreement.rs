@@ -218,6 +218,21 @@ fn looser(rule: &NetRule) -> Vec<NetRule> {
     ]
 }
 
+/// What never allows anything would show nothing below.
+#[test]
+fn what_is_tried_is_allowed_often_enough() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let tried = (rules(), requests());
+    let allowed = (0..1_000).filter(|_| {
+        let (rule, sent) = tried.new_tree(&mut runner).unwrap().current();
+        allowed(&rule, &sent)
+    });
+    let allowed = allowed.count();
+    assert!(allowed > 20, "{allowed} of 1,000");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(600) })]
 
