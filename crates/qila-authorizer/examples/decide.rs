@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         headers: Some(&headers),
         body_size: Some(400),
         body: None,
+        upgrade: false,
     };
     let body = BodyFacts::Mcp(vec![McpFacts {
         kind: McpKind::Request,

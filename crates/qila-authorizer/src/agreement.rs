@@ -24,6 +24,7 @@ const WHENS: &[&str] = &[
     "context has mcp && context.mcp.arguments has path",
     "context.body == \"none\" || !(context has mcp)",
     "context.body_size * 9223372036854775807 < 6",
+    "!context.upgrade",
 ];
 
 fn globs() -> impl Strategy<Value = TextGlob> {
@@ -106,6 +107,7 @@ struct Sent {
     headers: HeaderMap,
     size: Option<u64>,
     body: Option<BodyFacts>,
+    upgrade: bool,
 }
 
 impl Sent {
@@ -115,6 +117,7 @@ impl Sent {
             headers: Some(&self.headers),
             body_size: self.size,
             body: self.body.as_ref(),
+            upgrade: self.upgrade,
         }
     }
 }
@@ -163,12 +166,13 @@ prop_compose! {
         headers in collection::vec((sample::select(&["x-a", "x-b"][..]), sample::select(TEXTS)), 0..3),
         size in option::of(0u64..12),
         body in option::weighted(0.8, bodies()),
+        upgrade in proptest::bool::weighted(0.1),
     ) -> Sent {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        Sent { method, path, query: query.join("&"), headers: map, size, body }
+        Sent { method, path, query: query.join("&"), headers: map, size, body, upgrade }
     }
 }
 
@@ -212,6 +216,21 @@ fn looser(rule: &NetRule) -> Vec<NetRule> {
         less(|r| r.graphql.iter_mut().for_each(|g| g.fields = None)),
         less(|r| r.graphql.iter_mut().for_each(|g| g.operations = None)),
     ]
+}
+
+/// What never allows anything would show nothing below.
+#[test]
+fn what_is_tried_is_allowed_often_enough() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let tried = (rules(), requests());
+    let allowed = (0..1_000).filter(|_| {
+        let (rule, sent) = tried.new_tree(&mut runner).unwrap().current();
+        allowed(&rule, &sent)
+    });
+    let allowed = allowed.count();
+    assert!(allowed > 20, "{allowed} of 1,000");
 }
 
 proptest! {

@@ -130,6 +130,7 @@ fn of_request(
         (None, _) => "unread",
     };
     pairs.push(("body".into(), text(word)));
+    pairs.push(("upgrade".into(), Value::new_bool(facts.upgrade)));
     let size = facts.body_size.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
     pairs.extend(size.map(|n| ("body_size".into(), Value::new_long(n))));
     if let Some(one) = graphql {

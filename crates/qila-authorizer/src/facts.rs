@@ -13,6 +13,9 @@ pub struct HttpFacts<'a> {
     pub body_size: Option<u64>,
     /// What the body says; none: it was not read.
     pub body: Option<&'a BodyFacts>,
+    /// Whether the connection becomes another protocol's (WebSocket), in which nothing is a body any more: a rule that looks into
+    /// bodies, or bounds them, allows no such request.
+    pub upgrade: bool,
 }
 
 /// What a body says, once it was read.

@@ -93,6 +93,9 @@ fn clear(rule: &NetRule, request: &Request<'_>) -> bool {
 fn said(rule: &NetRule, request: &Request<'_>) -> Answer {
     let facts = request.facts;
     let bound = rule.body_bound().map(|b| b.0);
+    if facts.upgrade && bound.is_some() {
+        return Answer::No;
+    }
     if facts
         .body_size
         .zip(bound)

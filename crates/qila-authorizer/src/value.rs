@@ -89,6 +89,14 @@ pub(crate) fn header<'a>(headers: Option<&'a HeaderMap>, name: &str) -> Found<'a
     let Some(headers) = headers else {
         return Found::Unclear;
     };
+    // Some servers know no difference between `_` and `-`.
+    let same = |a: u8, b: u8| a == b || (matches!(a, b'_' | b'-') && matches!(b, b'_' | b'-'));
+    let alike = |key: &str| {
+        key != name && key.len() == name.len() && key.bytes().zip(name.bytes()).all(|(a, b)| same(a, b))
+    };
+    if headers.keys().any(|key| alike(key.as_str())) {
+        return Found::Unclear;
+    }
     let mut all = headers.get_all(name).iter();
     match (all.next(), all.next()) {
         (None, _) => Found::Nothing,
@@ -146,6 +154,8 @@ mod tests {
         headers.append("a", HeaderValue::from_static("1"));
         headers.append("b", HeaderValue::from_static("1"));
         headers.append("b", HeaderValue::from_static("1"));
+        headers.append("x_d", HeaderValue::from_static("1"));
+        assert_eq!(header(Some(&headers), "x-d"), Found::Unclear);
         headers.append("c", HeaderValue::from_bytes(b"\xff").unwrap());
         assert_eq!(header(Some(&headers), "a"), Found::One("1".into()));
         assert_eq!(header(Some(&headers), "b"), Found::Unclear);

@@ -236,6 +236,27 @@ fn mcp_is_decided_by_method_tool_and_arguments() {
 }
 
 #[test]
+fn an_upgrade_leads_past_no_rule_about_bodies() {
+    for (rule, expected) in [
+        ("methods: [GET]", true),
+        ("mcp: {}", false),
+        ("graphql: {}", false),
+        ("body: 1MiB", false),
+        ("when: 'context.body == \"none\"'", false),
+        ("when: 'context.body_size == 0'", true),
+    ] {
+        let whole = authorizer(&format!("    - {{host: a.org, {rule}}}"));
+        let facts = HttpFacts {
+            body: Some(&BodyFacts::None),
+            body_size: Some(0),
+            upgrade: true,
+            ..HttpFacts::default()
+        };
+        assert_eq!(ask(&whole, "GET", "/", &facts).allowed, expected, "{rule}");
+    }
+}
+
+#[test]
 fn a_server_sends_what_the_rule_of_its_stream_lets_it() {
     let whole = authorizer(
         "    - {host: a.org, mcp: {}}\n    - {host: a.org, paths: [/b], mcp: {server: [\"notifications/*\", sampling/createMessage]}}\n    - b.org\n",

@@ -567,6 +567,8 @@ fn what_is_alike_but_does_not_contradict_is_accepted() {
         rule("mcp: {methods: [\"tools/*\"], tools: {search: {}}, server: [\"*\"]}"),
         rule("headers: {authorization: \"*\"}, query: {key: \"*\", \"a[b]\": 1}, body: 4MiB, rate: {limit: 60/min, burst: 10}"),
         rule("when: 'context.body_size < 1000'"),
+        rule("when: 'context has mcp.arguments.path && context.mcp.arguments.path like \"a*\"'"),
+        rule("when: 'context[\"query\"] has \"a b\" && context[\"query\"][\"a b\"] == \"1\"'"),
         rule("when: 'context.headers has referer && context.headers.referer like \"https://*\" // \"any\"'"),
         rule("graphql: {}, when: 'context.graphql.kind == \"query\" // only reads'"),
         rule("when: 'context.headers has \"x-a\" && context.headers[\"x-a\"] like \"b*\" && context.host == \"a.org\"'"),

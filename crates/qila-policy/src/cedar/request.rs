@@ -34,6 +34,8 @@ pub(super) fn conditions(rule: &NetRule) -> String {
         });
     }
     if let Some(body) = rule.body_bound() {
+        // What follows an upgrade is no body, and has no bound.
+        all.push("!context.upgrade".to_owned());
         let most = i64::try_from(body.0).unwrap_or(i64::MAX);
         // A size that is not known before the end is bounded by the gateway on the way.
         all.push(format!(

@@ -62,7 +62,7 @@ pub fn schema(names: &Names) -> String {
     method: String, path: String, globs: Set<String>, matched: Set<String>,
     query: {query},
     headers: {headers},
-    body: String, body_size?: Long, graphql?: GraphQl, mcp?: Mcp
+    body: String, body_size?: Long, upgrade: Bool, graphql?: GraphQl, mcp?: Mcp
   }};
   type Message = {{ host?: String, address?: ipaddr, port: Long, method: String, matched: Set<String> }};
   action "resolve", "connect" appliesTo {{ principal: Run, resource: Network, context: Target }};

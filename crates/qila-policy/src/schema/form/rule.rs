@@ -38,15 +38,15 @@ pub(super) struct Rule {
     /// gateway writes anew (`host`, `content-length`, `connection` and the like).
     #[schemars(length(min = 1, max = 64))]
     headers: Option<BTreeMap<String, Text>>,
-    /// The largest body of a request. What `graphql`, `mcp` and `when` read of a body is 1MiB at most unless this says otherwise.
+    /// The largest body of a request; WebSocket, whose messages are no body, is then refused. What `graphql`, `mcp` and `when` read of a body is 1MiB at most unless this says otherwise.
     body: Option<Size>,
     /// The body is one GraphQL operation such as this. Not together with `mcp`.
     graphql: Option<GraphQl>,
     /// The body is one message of the Model Context Protocol such as this. Not together with `graphql`.
     mcp: Option<Mcp>,
     /// An expert condition in Cedar over `context`: `method`, `path`, `host`, `port`, `query` and `headers` (records of what is
-    /// there once), `body` (`"none"`, `"graphql"`, `"mcp"` or `"other"`), `body_size`, `graphql` (`kind`, `operation`, `fields`),
-    /// `mcp` (`kind`, `method`, `tool`, `arguments`). It is validated when the policy is read; what it cannot evaluate is denied.
+    /// there once), `body` (`"none"`, `"graphql"`, `"mcp"` or `"other"`), `body_size`, `upgrade` (to WebSocket), `graphql` (`kind`,
+    /// `operation`, `fields`), `mcp` (`kind`, `method`, `tool`, `arguments`). It is validated when the policy is read; what it cannot evaluate is denied.
     when: Option<String>,
     /// The credential that is placed into matching requests.
     credential: Option<Name>,
