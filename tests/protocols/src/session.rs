@@ -87,16 +87,23 @@ impl Session {
             rules: Vec::new(),
             unknown: BTreeMap::new(),
         };
+        session.wanted.mode.own(session.stage.scratch.path());
         session.learn();
         Ok(session)
     }
 
-    /// Finds out which kinds of rule this build knows.
+    /// Finds out which kinds of rule this build knows and enforces.
     fn learn(&mut self) {
         for rule in Rule::ALL {
             let file = self.write_policy(&[rule], "probe.yaml");
             self.wanted.mode.own(&file);
-            let done = self.qila.call(&["policy", "check", file.to_str().unwrap()]);
+            let mut command = self.qila.command();
+            command
+                .envs(self.keys.iter().map(|(n, v)| (n, v)))
+                .args(["run", "--plan", "--isolation", &self.wanted.tier, "--policy"])
+                .arg(&file)
+                .args(["--", "true"]);
+            let done = finish(command);
             if done.status.success() {
                 self.rules.push(rule);
             } else {
@@ -183,7 +190,7 @@ impl Session {
                 let outcome = if let Some(why) = skipped.get(row.client.script) {
                     Outcome::Skipped(why.clone())
                 } else if let Some(why) = self.unknown.get(&row.rule) {
-                    Outcome::Bad(format!("this build does not know the rule: {why}"))
+                    Outcome::Bad(format!("this build does not take the rule: {why}"))
                 } else if let Some(why) = &ended {
                     Outcome::Bad(format!("nothing ran: {why}"))
                 } else {
