@@ -67,7 +67,12 @@ pub struct Line {
 /// What is worth a line of its own: everything that is not good.
 pub fn print(lines: &[Line]) {
     for line in lines {
-        let Line { row, case, column, outcome } = line;
+        let Line {
+            row,
+            case,
+            column,
+            outcome,
+        } = line;
         match outcome {
             Outcome::Good | Outcome::Pending(_) => {}
             Outcome::Bad(why) => println!("BROKEN  {row} {case} ({column}): {why}"),
@@ -81,7 +86,12 @@ pub fn print(lines: &[Line]) {
 fn counts(lines: &[Line]) -> String {
     let mut out = String::new();
     for column in lines.iter().map(|l| &l.column).collect::<BTreeSet<_>>() {
-        let of = |good: fn(&Outcome) -> bool| lines.iter().filter(|l| l.column == *column && good(&l.outcome)).count();
+        let of = |good: fn(&Outcome) -> bool| {
+            lines
+                .iter()
+                .filter(|l| l.column == *column && good(&l.outcome))
+                .count()
+        };
         let _ = writeln!(
             out,
             "- {column}: {} as they should be, {} not yet, {} broken, {} to take off the list, {} skipped",
@@ -105,12 +115,15 @@ pub fn markdown(lines: &[Line]) -> String {
         let cell = rows.entry(&line.row).or_default().entry(line.case).or_default();
         cell.entry(word).or_default().push(&line.column);
         match &line.outcome {
-            Outcome::Pending(why) => reasons.insert(format!("- `{}` {}: not yet: {why}", line.row, line.case)),
+            Outcome::Pending(why) => {
+                reasons.insert(format!("- `{}` {}: not yet: {why}", line.row, line.case))
+            }
             Outcome::Skipped(why) => reasons.insert(format!("- `{}` skipped: {why}", line.row)),
             _ => false,
         };
     }
-    let mut out = "| client | protocol | what | rule | allowed | denied |\n|---|---|---|---|---|---|\n".to_owned();
+    let mut out =
+        "| client | protocol | what | rule | allowed | denied |\n|---|---|---|---|---|---|\n".to_owned();
     for (row, cells) in &rows {
         let parts: Vec<&str> = row.split('/').collect();
         let _ = write!(out, "| {} |", parts.join(" | "));
@@ -119,7 +132,10 @@ pub fn markdown(lines: &[Line]) -> String {
                 let all = words.len() == 1;
                 let each = words.iter().map(|(word, at)| match all {
                     true => (*word).to_owned(),
-                    false => format!("{word} ({})", at.iter().map(|c| c.as_str()).collect::<Vec<_>>().join("; ")),
+                    false => format!(
+                        "{word} ({})",
+                        at.iter().map(|c| c.as_str()).collect::<Vec<_>>().join("; ")
+                    ),
                 });
                 each.collect::<Vec<_>>().join(", ")
             });
@@ -153,7 +169,8 @@ mod tests {
             line("allow", "process, user", Outcome::Bad("why".into())),
             line("deny", "process, root", Outcome::Good),
         ]);
-        let wanted = "| curl | h2 | echo | host | **broken** (process, user), works (process, root) | refused |";
+        let wanted =
+            "| curl | h2 | echo | host | **broken** (process, user), works (process, root) | refused |";
         assert!(text.contains(wanted), "{text}");
     }
 
