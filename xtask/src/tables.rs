@@ -6,7 +6,13 @@
 pub const LAYERS: &[&[&str]] = &[
     &["qila-types"],
     &["qila-policy"],
-    &["qila-authorizer", "qila-inspect", "qila-seccomp", "qila-wire"],
+    &[
+        "qila-authorizer",
+        "qila-inspect",
+        "qila-meter",
+        "qila-seccomp",
+        "qila-wire",
+    ],
     &["qila-plan"],
     &["qila-sys"],
     &["qila-workspace"],
@@ -45,6 +51,7 @@ pub const PURE: &[&str] = &[
     "qila-plan",
     "qila-authorizer",
     "qila-inspect",
+    "qila-meter",
     "qila-wire",
 ];
 

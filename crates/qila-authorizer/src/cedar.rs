@@ -1,9 +1,11 @@
 //! Asking Cedar. An error of evaluation is an error here: Cedar itself would skip the policy.
-use crate::{Access, CompileError, Host, glob, text};
+use crate::judge::Asked;
+use crate::{Access, CompileError, context};
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, EntityUid, PolicyId, PolicySet, Request, RestrictedExpression,
-    Schema, ValidationMode, Validator,
+    Authorizer, Context, Decision, Entities, EntityId, EntityTypeName, EntityUid, PolicyId, PolicySet,
+    Request, Schema, ValidationMode, Validator,
 };
+use qila_policy::cedar::{Action, Names};
 use qila_policy::model::Policy;
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -13,7 +15,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 const CACHE: usize = 4096;
 
 /// What one compiled slice is of: an action and a rule, or a credential.
-type Key = (&'static str, usize);
+type Key = (Action, usize);
+
+/// One permit, compiled, and the names that it looks at.
+#[derive(Debug)]
+struct Slice {
+    permits: PolicySet,
+    names: Names,
+}
 
 /// Cedar, and what was compiled so far.
 #[derive(Debug)]
@@ -22,28 +31,30 @@ pub(crate) struct Engine {
     entities: Entities,
     run: EntityUid,
     network: EntityUid,
-    compiled: Mutex<HashMap<Key, Arc<PolicySet>>>,
+    credential: EntityTypeName,
+    actions: Vec<(Action, EntityUid)>,
+    compiled: Mutex<HashMap<Key, Arc<Slice>>>,
 }
 
-fn uid(text: &str) -> Result<EntityUid, CompileError> {
-    EntityUid::from_str(text).map_err(|e| CompileError(e.to_string()))
+fn wrong(error: impl std::fmt::Display) -> CompileError {
+    CompileError(error.to_string())
+}
+
+fn entity(kind: &str, id: &str) -> Result<EntityUid, CompileError> {
+    let kind = EntityTypeName::from_str(kind).map_err(wrong)?;
+    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
 }
 
 impl Engine {
     pub(crate) fn new() -> Result<Engine, CompileError> {
+        let action = |a: Action| entity("Qila::Action", a.as_str()).map(|uid| (a, uid));
         Ok(Engine {
             authorizer: Authorizer::new(),
             entities: Entities::empty(),
-            run: EntityUid::from_type_name_and_id(
-                "Qila::Run".parse().map_err(|e| CompileError(format!("{e}")))?,
-                cedar_policy::EntityId::new("agent"),
-            ),
-            network: EntityUid::from_type_name_and_id(
-                "Qila::Network"
-                    .parse()
-                    .map_err(|e| CompileError(format!("{e}")))?,
-                cedar_policy::EntityId::new("out"),
-            ),
+            run: entity("Qila::Run", "agent")?,
+            network: entity("Qila::Network", "out")?,
+            credential: EntityTypeName::from_str("Qila::Credential").map_err(wrong)?,
+            actions: Action::ALL.into_iter().map(action).collect::<Result<_, _>>()?,
             compiled: Mutex::default(),
         })
     }
@@ -55,54 +66,39 @@ impl Engine {
         rule: usize,
         credential: Option<usize>,
         access: &Access<'_>,
+        asked: &Asked<'_>,
     ) -> Result<bool, CompileError> {
-        let action = match access {
-            Access::Resolve { .. } => "resolve",
-            Access::Connect { .. } => "connect",
-            Access::Http { .. } => "http",
-        };
-        let of_rule = policy
-            .network
-            .allow
-            .get(rule)
-            .ok_or_else(|| CompileError("no such rule".into()))?;
+        let of = policy.network.allow.get(rule);
+        let of = of.ok_or_else(|| wrong("no such rule"))?;
+        let action = access.action();
         let slice = self.slice((action, rule), || {
-            text::rule(rule, of_rule)
-                .into_iter()
-                .find(|(a, _)| *a == action)
-                .map(|(_, t)| t)
-                .unwrap_or_default()
+            let text = qila_policy::cedar::rule(rule, of, action).unwrap_or_default();
+            (text, Names::of([of]))
         })?;
-        let globs = of_rule.paths.iter().flatten().map(|g| g.0.as_str());
-        if !self.evaluate(&slice, action, self.network.clone(), context(access, globs)?)? {
-            return Ok(false);
+        for context in context::all(of, &slice.names, access, asked)? {
+            if !self.evaluate(&slice, action, self.network.clone(), context)? {
+                return Ok(false);
+            }
         }
         let Some(at) = credential else { return Ok(true) };
-        let of = policy
-            .credentials
-            .get(at)
-            .ok_or_else(|| CompileError("no such credential".into()))?;
-        let slice = self.slice(("use_credential", at), || text::credential(of))?;
-        let resource = EntityUid::from_type_name_and_id(
-            "Qila::Credential"
-                .parse()
-                .map_err(|e| CompileError(format!("{e}")))?,
-            cedar_policy::EntityId::new(&of.name),
-        );
-        self.evaluate(
-            &slice,
-            "use_credential",
-            resource,
-            context(access, std::iter::empty())?,
-        )
+        let of = policy.credentials.get(at);
+        let of = of.ok_or_else(|| wrong("no such credential"))?;
+        let action = Action::UseCredential;
+        let slice = self.slice((action, at), || {
+            (qila_policy::cedar::credential(of), Names::default())
+        })?;
+        let resource = EntityUid::from_type_name_and_id(self.credential.clone(), EntityId::new(&of.name));
+        self.evaluate(&slice, action, resource, context::target(access)?)
     }
 
-    fn slice(&self, key: Key, text: impl FnOnce() -> String) -> Result<Arc<PolicySet>, CompileError> {
+    fn slice(&self, key: Key, made: impl FnOnce() -> (String, Names)) -> Result<Arc<Slice>, CompileError> {
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = compiled.get(&key) {
             return Ok(found.clone());
         }
-        let made = Arc::new(parse(&text())?);
+        let (text, names) = made();
+        let permits = PolicySet::from_str(&text).map_err(wrong)?;
+        let made = Arc::new(Slice { permits, names });
         if compiled.len() >= CACHE {
             compiled.clear();
         }
@@ -112,81 +108,38 @@ impl Engine {
 
     fn evaluate(
         &self,
-        slice: &PolicySet,
-        action: &str,
+        slice: &Slice,
+        action: Action,
         resource: EntityUid,
         context: Context,
     ) -> Result<bool, CompileError> {
-        let action = uid(&format!("Qila::Action::\"{action}\""))?;
-        let request = Request::new(self.run.clone(), action, resource, context, None)
-            .map_err(|e| CompileError(e.to_string()))?;
-        let response = self.authorizer.is_authorized(&request, slice, &self.entities);
-        if let Some(error) = response.diagnostics().errors().next() {
-            return Err(CompileError(error.to_string()));
-        }
-        Ok(response.decision() == Decision::Allow)
-    }
-}
-
-fn parse(text: &str) -> Result<PolicySet, CompileError> {
-    PolicySet::from_str(text).map_err(|e| CompileError(e.to_string()))
-}
-
-fn context<'a>(access: &Access<'_>, globs: impl Iterator<Item = &'a str>) -> Result<Context, CompileError> {
-    let mut pairs: Vec<(String, RestrictedExpression)> = Vec::with_capacity(4);
-    let mut host = |host: Host<'_>| match host {
-        Host::Name(name) => pairs.push((
-            "host".into(),
-            RestrictedExpression::new_string(name.as_str().into()),
-        )),
-        Host::Address(ip) => pairs.push(("address".into(), RestrictedExpression::new_ip(ip.to_string()))),
-    };
-    match *access {
-        Access::Resolve { name } => host(Host::Name(name)),
-        Access::Connect { host: to, port } => {
-            host(to);
-            pairs.push(("port".into(), RestrictedExpression::new_long(port.into())));
-        }
-        Access::Http {
-            host: to,
-            port,
-            method,
-            path,
-        } => {
-            host(to);
-            pairs.push(("port".into(), RestrictedExpression::new_long(port.into())));
-            pairs.push(("method".into(), RestrictedExpression::new_string(method.into())));
-            let matched = globs
-                .filter(|g| glob::matches(g, path))
-                .map(|g| RestrictedExpression::new_string(g.into()));
-            pairs.push(("globs".into(), RestrictedExpression::new_set(matched)));
+        let action = self.actions.iter().find(|(a, _)| *a == action);
+        let action = action.ok_or_else(|| wrong("no such action"))?.1.clone();
+        let request = Request::new(self.run.clone(), action, resource, context, None).map_err(wrong)?;
+        let response = self
+            .authorizer
+            .is_authorized(&request, &slice.permits, &self.entities);
+        match response.diagnostics().errors().next() {
+            Some(error) => Err(wrong(error)),
+            None => Ok(response.decision() == Decision::Allow),
         }
     }
-    Context::from_pairs(pairs).map_err(|e| CompileError(e.to_string()))
 }
 
 /// Parses everything and validates it against the schema.
 pub(crate) fn check(policy: &Policy) -> Result<(), CompileError> {
-    let (schema, _) = Schema::from_cedarschema_str(text::SCHEMA).map_err(|e| CompileError(e.to_string()))?;
+    let names = Names::of(&policy.network.allow);
+    let text = qila_policy::cedar::schema(&names);
+    let (schema, _) = Schema::from_cedarschema_str(&text).map_err(wrong)?;
     let mut all = PolicySet::new();
-    let rules = policy
-        .network
-        .allow
-        .iter()
-        .enumerate()
-        .flat_map(|(at, r)| text::rule(at, r))
-        .map(|(_, t)| t);
-    for (at, text) in rules
-        .chain(policy.credentials.iter().map(text::credential))
-        .enumerate()
-    {
-        let one = cedar_policy::Policy::parse(Some(PolicyId::new(format!("p{at}"))), &text)
-            .map_err(|e| CompileError(e.to_string()))?;
-        all.add(one).map_err(|e| CompileError(e.to_string()))?;
+    for (at, text) in qila_policy::cedar::policies(policy).enumerate() {
+        let id = PolicyId::new(format!("p{at}"));
+        let one = cedar_policy::Policy::parse(Some(id), &text).map_err(wrong)?;
+        all.add(one).map_err(wrong)?;
     }
     let result = Validator::new(schema).validate(&all, ValidationMode::Strict);
     match result.validation_errors().next() {
         None => Ok(()),
-        Some(e) => Err(CompileError(e.to_string())),
+        Some(e) => Err(wrong(e)),
     }
 }

@@ -1,7 +1,9 @@
 //! Which rules can match an access at all.
-use crate::{Access, Host, glob};
+use crate::judge::{self, Answer, Asked};
+use crate::{Host, glob};
 use qila_policy::model::{HostName, HostPattern, NetRule, Policy};
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// Rules by the hosts that they name.
 #[derive(Debug, Default)]
@@ -9,13 +11,27 @@ pub(crate) struct Slices {
     exact: HashMap<HostName, Vec<usize>>,
     beneath: HashMap<HostName, Vec<usize>>,
     nets: Vec<usize>,
+    briefs: Vec<Brief>,
+    /// Beginnings of paths, one after the other: a request runs over those of all rules of its host.
+    heads: String,
+    spans: Vec<Range<usize>>,
+}
+
+/// What of a rule says quickest that it does not match.
+#[derive(Debug)]
+struct Brief {
+    /// Its port, if it has one alone.
+    port: Option<u16>,
+    intercepts: bool,
+    /// The beginnings of its paths, in [`Slices::spans`]; none if it names no paths.
+    heads: Option<Range<usize>>,
 }
 
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
-    /// Rules that match the whole access, in order.
-    pub(crate) matching: Vec<usize>,
+    /// Rules that match as far as can be said, in order, and what they say.
+    pub(crate) matching: Vec<(usize, Answer)>,
     /// Whether some rule for this host and port intercepts.
     pub(crate) intercept: bool,
 }
@@ -33,6 +49,8 @@ impl Slices {
     pub(crate) fn of(policy: &Policy) -> Slices {
         let mut slices = Slices::default();
         for (at, rule) in policy.network.allow.iter().enumerate() {
+            let brief = slices.brief(rule);
+            slices.briefs.push(brief);
             match &rule.host {
                 HostPattern::Exact(name) => slices.exact.entry(name.clone()).or_default().push(at),
                 HostPattern::Beneath(name) => slices.beneath.entry(name.clone()).or_default().push(at),
@@ -42,23 +60,67 @@ impl Slices {
         slices
     }
 
+    fn brief(&mut self, rule: &NetRule) -> Brief {
+        let first = self.spans.len();
+        for glob in rule.paths.iter().flatten() {
+            let start = self.heads.len();
+            self.heads.push_str(glob::head(glob));
+            self.spans.push(start..self.heads.len());
+        }
+        Brief {
+            port: match rule.ports.as_slice() {
+                [one] => Some(*one),
+                _ => None,
+            },
+            intercepts: rule.intercepts(),
+            heads: rule.paths.is_some().then_some(first..self.spans.len()),
+        }
+    }
+
+    /// Whether a rule can be about a path at all.
+    fn may_name(&self, brief: &Brief, path: &str) -> bool {
+        let Some(heads) = &brief.heads else { return true };
+        let spans = self.spans.get(heads.clone()).unwrap_or_default();
+        spans.iter().any(|span| {
+            self.heads
+                .get(span.clone())
+                .is_none_or(|head| path.starts_with(head))
+        })
+    }
+
     /// The rules that can match, in order.
-    pub(crate) fn candidates(&self, policy: &Policy, access: &Access<'_>) -> Candidates {
-        let (host, port) = match *access {
-            Access::Resolve { name } => (Host::Name(name), None),
-            Access::Connect { host, port } | Access::Http { host, port, .. } => (host, Some(port)),
-        };
+    pub(crate) fn candidates(
+        &self,
+        policy: &Policy,
+        host: Host<'_>,
+        port: Option<u16>,
+        asked: &Asked<'_>,
+    ) -> Candidates {
         let mut found = Candidates::default();
+        let path = match asked {
+            Asked::Request(request) => Some(request.path.as_str()),
+            Asked::Other => None,
+        };
         for at in self.naming(host) {
-            let Some(rule) = policy.network.allow.get(at) else {
+            let Some((rule, brief)) = policy.network.allow.get(at).zip(self.briefs.get(at)) else {
                 continue;
             };
-            if !names(&rule.host, host) || port.is_some_and(|p| !rule.ports.contains(&p)) {
+            let another = |p: u16| match brief.port {
+                Some(own) => own != p,
+                None => !rule.ports.contains(&p),
+            };
+            // A rule that was found by a name names it; an address is looked for in every network.
+            let named = matches!(host, Host::Name(_)) || names(&rule.host, host);
+            if !named || port.is_some_and(another) {
                 continue;
             }
-            found.intercept |= rule.intercepts();
-            if request_matches(rule, access) {
-                found.matching.push(at);
+            found.intercept |= brief.intercepts;
+            if path.is_some_and(|path| !self.may_name(brief, path)) {
+                continue;
+            }
+            match judge::rule(rule, asked) {
+                Answer::No => {}
+                answer => found.matching.push((at, answer)),
             }
         }
         found
@@ -79,28 +141,4 @@ impl Slices {
         all.sort_unstable();
         all
     }
-}
-
-fn request_matches(rule: &NetRule, access: &Access<'_>) -> bool {
-    let Access::Http { method, path, .. } = access else {
-        return true;
-    };
-    // Not judged yet: such a rule allows nothing.
-    if !rule.query.is_empty()
-        || !rule.headers.is_empty()
-        || rule.body.is_some()
-        || rule.reads_body()
-        || rule.when.is_some()
-    {
-        return false;
-    }
-    let method = rule
-        .methods
-        .as_ref()
-        .is_none_or(|m| m.iter().any(|m| m == method));
-    method
-        && rule
-            .paths
-            .as_ref()
-            .is_none_or(|globs| globs.iter().any(|g| glob::matches(&g.0, path)))
 }

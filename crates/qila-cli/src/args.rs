@@ -85,6 +85,12 @@ pub(crate) struct Run {
     /// Run although this clause cannot be enforced; recorded as evidence. May be repeated.
     #[arg(long, value_name = "CLAUSE")]
     pub allow_unenforced: Vec<String>,
+    /// Name of the agent, for budgets that are kept per agent. Default: the policy's name.
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<String>,
+    /// File of prices of models (YAML), which go before the built-in ones.
+    #[arg(long, value_name = "FILE")]
+    pub prices: Option<PathBuf>,
     /// Reach a host of the policy at this address instead of the one that its name resolves to; also the only way to a private
     /// address by name. May be repeated.
     #[arg(long, value_name = "NAME[:PORT]=ADDR:PORT")]
@@ -174,6 +180,12 @@ pub(crate) struct Serve {
     /// Where to listen. Port 0: one that is free.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
     pub listen: std::net::SocketAddr,
+    /// Name of the agent, for budgets that are kept per agent. Default: the policy's name.
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<String>,
+    /// File of prices of models (YAML), which go before the built-in ones.
+    #[arg(long, value_name = "FILE")]
+    pub prices: Option<PathBuf>,
     /// Reach a host of the policy at this address instead of the one that its name resolves to. May be repeated.
     #[arg(long, value_name = "NAME[:PORT]=ADDR:PORT")]
     pub upstream: Vec<qila_gateway::Upstream>,

@@ -2,6 +2,7 @@
 //!
 //! They can go round it: it holds their keys and keeps count, but it is no wall.
 use crate::args::Serve;
+use crate::budgets;
 use crate::fail::Fail;
 use crate::home::Home;
 use crate::load;
@@ -52,7 +53,14 @@ pub(crate) fn gateway(args: &Serve) -> Result<u8, Fail> {
     nonblocking.map_err(|e| Fail::new(format!("listening: {e}")))?;
     let password = password()?;
     let id = new_id()?;
-    let config = outside.config(&args.upstream, &args.upstream_ca, Some(password.clone()));
+    home.subdir("gateways")?;
+    home.subdir(&format!("gateways/{id}"))?;
+    let dir = home.path().join("gateways").join(id.as_str());
+    let agent = budgets::agent(args.agent.as_deref(), &args.policy);
+    let files = budgets::files(&home, &id, &dir, &agent, &outside.permit.policy().budgets)?;
+    let prices = budgets::prices(args.prices.as_ref())?;
+    let proxy = Some(password.clone());
+    let config = outside.config(&args.upstream, &args.upstream_ca, proxy, files, prices);
     let mut gateway = Gateway::start(config).map_err(|e| Fail::new(format!("starting the gateway: {e}")))?;
     let ca = gateway.ready().map_err(|e| Fail::new(e.what).hint(e.hint))?;
     let files = Files::write(&home, id.as_str(), &ca)?;
@@ -82,10 +90,14 @@ pub(crate) fn gateway(args: &Serve) -> Result<u8, Fail> {
         .map(|credential| EventKind::LeaseRevoked { credential })
         .collect();
     kinds.push(EventKind::GatewayEnded);
+    let folded = budgets::fold(&home, &id);
     let recorded = evidence.record(kinds);
-    served.and(heard).and(recorded)?;
+    served.and(heard).and(recorded).and(folded)?;
     if !args.quiet {
         let tally = evidence.tally();
+        if let Some(spent) = evidence.tally().spent() {
+            eprintln!("qila: {spent}");
+        }
         eprintln!(
             "qila: {} accesses allowed, {} denied; see `qila log {id}`",
             tally.allowed, tally.denied
@@ -160,8 +172,6 @@ struct Files {
 impl Files {
     /// The gateway's own CA by itself and beside the host's; nothing where nothing is intercepted.
     fn write(home: &Home, id: &str, ca: &str) -> Result<Files, Fail> {
-        home.subdir("gateways")?;
-        home.subdir(&format!("gateways/{id}"))?;
         let dir = home.path().join("gateways").join(id);
         let mut files = Files { dir, ca: None };
         if ca.is_empty() {

@@ -98,6 +98,21 @@ fn of(kind: &EventKind) -> Said {
         EventKind::Discard => said("discard", "", "", ""),
         EventKind::GatewayStarted { address, .. } => said("gateway", format!("on {address}"), "listens", ""),
         EventKind::GatewayEnded => said("gateway", "", "ended", ""),
+        EventKind::ModelCall(call) => {
+            let about = format!(
+                "{} at {}: {} tokens in ({} cached), {} out",
+                call.model, call.host, call.input, call.cached, call.output
+            );
+            let cost = call
+                .micros
+                .map_or("no known price".to_owned(), crate::budgets::dollars);
+            let cost = if call.exact {
+                cost
+            } else {
+                format!("{cost} at worst")
+            };
+            said("model", about, cost, "")
+        }
         EventKind::PolicyChanged {
             by_uid,
             policy_digest,

@@ -4,6 +4,7 @@
 
 mod args;
 mod audit;
+mod budgets;
 mod changes;
 mod doctor;
 mod facts;

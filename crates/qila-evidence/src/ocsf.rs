@@ -141,6 +141,14 @@ fn mapped(kind: &EventKind, run: &str) -> Mapped {
             let own = json!({"app": {"name": "Qila gateway", "uid": run}, "status_id": SUCCESS});
             (class::APPLICATION, 4, INFORMATIONAL, own)
         }
+        EventKind::ModelCall(call) => {
+            let own = json!({
+                "app": {"name": "Qila gateway", "uid": run},
+                "status_id": SUCCESS,
+                "status_detail": format!("{} at {}: {} tokens in, {} out", call.model, call.host, call.input, call.output),
+            });
+            (class::APPLICATION, OTHER, INFORMATIONAL, own)
+        }
         EventKind::PolicyChanged {
             policy_digest,
             by_uid,

@@ -19,12 +19,25 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Files of further CA certificates (PEM) that upstreams are verified against, beside the host's.
     pub upstream_ca: Vec<PathBuf>,
+    /// Where the accounts of each of the policy's budgets are kept.
+    pub budgets: Vec<BudgetFile>,
+    /// Prices of models that go before the built-in ones, as YAML.
+    pub prices: Option<String>,
     /// A proxy for programs that are in no sandbox, and its password.
     pub proxy_password: Option<Zeroizing<String>>,
     /// Home directory of the caller, to find files of credentials.
     pub home: Option<String>,
     /// Workspace on the host, likewise.
     pub workspace: Option<String>,
+}
+
+/// The accounts of one budget.
+#[derive(Debug, Clone)]
+pub struct BudgetFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Who reserves in it: the run's id.
+    pub owner: [u8; 20],
 }
 
 /// Rules that are to replace those of a running gateway.

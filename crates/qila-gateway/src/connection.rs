@@ -3,8 +3,10 @@ use crate::gate::{Gate, denied};
 use crate::http::{self, Session};
 use crate::names::is_synthetic;
 use crate::prefixed::Prefixed;
+use crate::spend::Spend;
 use crate::{proxy, relay};
 use qila_authorizer::{Access as Ask, Host, Verdict};
+use qila_budget::Claim;
 use qila_inspect::hello::{Hello, MAX_HELLO, client_hello};
 use qila_policy::model::HostName;
 use qila_types::{Access, Decision};
@@ -329,6 +331,13 @@ async fn pass(
         refuse(&gate, &stream, denied(access, reason)).await;
         return Ok(());
     }
+    let spend = match spend(&gate, &to) {
+        Ok(spend) => spend,
+        Err(reason) => {
+            refuse(&gate, &stream, denied(access, reason)).await;
+            return Ok(());
+        }
+    };
     let decision = gate.decision(access.clone(), verdict);
     if gate.recorder.decided(decision).await.is_err() {
         reset(&stream);
@@ -354,6 +363,7 @@ async fn pass(
         &upstream,
         rules.rates.upload.as_ref(),
         rules.rates.download.as_ref(),
+        spend.as_deref(),
     );
     tokio::select! {
         done = relayed => return done,
@@ -361,6 +371,21 @@ async fn pass(
     }
     reset(&upstream);
     Ok(())
+}
+
+/// What a connection costs that nobody looks into.
+fn spend(gate: &Gate, to: &Destination) -> Result<Option<Rc<Spend>>, String> {
+    let Some(spending) = &gate.spending else {
+        return Ok(None);
+    };
+    if spending.bounds_calls() && qila_meter::api::is_model_host(&to.to_string()) {
+        return Err("a budget counts tokens or money, and what is said to a model's host under this rule cannot be read: name methods, paths or a credential".into());
+    }
+    let claim = Claim {
+        requests: 1,
+        ..Claim::default()
+    };
+    spending.begin(to, claim).map(Some).map_err(|e| e.to_string())
 }
 
 /// Whether the TLS greeting names the host that the connection goes to.

@@ -1,5 +1,6 @@
 //! What every connection shares.
 use crate::ca::Authority;
+use crate::call::Call;
 use crate::connection::Destination;
 use crate::dial::Dialler;
 use crate::door::Door;
@@ -7,13 +8,15 @@ use crate::names::Names;
 use crate::rate::Bucket;
 use crate::recorder::Recorder;
 use crate::secrets::Secrets;
+use crate::spend::Spending;
 use crate::tls::Outward;
 use qila_authorizer::{Access as Ask, Authorizer, CompileError, Verdict};
+use qila_meter::Prices;
 use qila_policy::Permit;
-use qila_policy::model::Policy;
+use qila_policy::model::{Policy, TraceContent};
 use qila_types::{Access, Decision};
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::cell::{OnceCell, RefCell};
+use std::rc::{Rc, Weak};
 use tokio::sync::watch;
 
 /// The gateway of one run.
@@ -27,6 +30,11 @@ pub(crate) struct Gate {
     pub(crate) outward: Outward,
     /// None where no rule intercepts.
     pub(crate) authority: Option<Authority>,
+    /// None where nothing bounds what is spent.
+    pub(crate) spending: Option<Rc<Spending>>,
+    prices: OnceCell<Prices>,
+    own_prices: Option<String>,
+    calls: RefCell<Vec<Weak<Call>>>,
     /// Of a proxy for programs that are in no sandbox.
     pub(crate) door: Option<Door>,
 }
@@ -35,6 +43,8 @@ pub(crate) struct Gate {
 pub(crate) struct Rules {
     pub(crate) authorizer: Authorizer,
     pub(crate) rates: Rates,
+    /// What is kept of what models said.
+    pub(crate) traces: TraceContent,
     /// Counts from one.
     pub(crate) number: u64,
 }
@@ -45,6 +55,7 @@ impl Rules {
         Ok(Rules {
             authorizer: Authorizer::compile(permit)?,
             rates: Rates::of(permit.policy()),
+            traces: permit.policy().traces.content,
             number,
         })
     }
@@ -58,6 +69,8 @@ pub(crate) struct Parts {
     pub(crate) outward: Outward,
     pub(crate) authority: Option<Authority>,
     pub(crate) door: Option<Door>,
+    pub(crate) spending: Option<Spending>,
+    pub(crate) prices: Option<String>,
 }
 
 /// The policy's rates.
@@ -107,6 +120,10 @@ impl Gate {
             outward: parts.outward,
             authority: parts.authority,
             door: parts.door,
+            spending: parts.spending.map(Rc::new),
+            prices: OnceCell::new(),
+            own_prices: parts.prices,
+            calls: RefCell::default(),
         }
     }
 
@@ -133,6 +150,33 @@ impl Gate {
         *self.rules.borrow_mut() = Rc::new(Rules::of(&permit, number).map_err(|e| e.to_string())?);
         self.changed.send_replace(number);
         Ok(())
+    }
+
+    /// What models cost. The operator's own prices were read once already, and found good.
+    pub(crate) fn prices(&self) -> &Prices {
+        self.prices.get_or_init(|| {
+            let built_in = Prices::embedded().unwrap_or_else(|_| Prices::none());
+            match &self.own_prices {
+                None => built_in,
+                Some(text) => built_in.with(text).unwrap_or_else(|_| Prices::none()),
+            }
+        })
+    }
+
+    /// A call of a model is under way.
+    pub(crate) fn begun(&self, call: &Rc<Call>) {
+        let mut calls = self.calls.borrow_mut();
+        calls.retain(|c| c.strong_count() > 0);
+        calls.push(Rc::downgrade(call));
+    }
+
+    /// Settles and records all that is under way: nothing more will be heard of it.
+    pub(crate) fn end(&self) {
+        let calls = std::mem::take(&mut *self.calls.borrow_mut());
+        calls.iter().filter_map(Weak::upgrade).for_each(|c| c.end());
+        if let Some(spending) = &self.spending {
+            spending.end();
+        }
     }
 
     /// Waits until rules come into force that no longer allow a connection, and says why they do not.

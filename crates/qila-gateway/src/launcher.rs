@@ -5,12 +5,17 @@ use crate::serve;
 use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
 use qila_sys::pass;
 use qila_types::EventKind;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
+use std::time::{Duration, Instant};
+
+/// How long a gateway may take to settle what is under way.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Most events taken at once.
 const BATCH: usize = 256;
 
@@ -146,12 +151,31 @@ impl Gateway {
     /// Ends the process, waits until it is gone, and answers what it had said that was not taken yet: whatever it did is
     /// in there, for it speaks before it acts.
     pub fn stop(mut self) -> Result<Vec<EventKind>, Gone> {
-        self.end()?;
+        // One that is gone already has nothing more to say.
+        let _ = pass::send(&self.link, &encode(&Down::Stop)?, &[]);
         let mut events = Vec::new();
+        let start = Instant::now();
         loop {
             let got = rustix::net::recv(&self.link, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT);
             let n = match got {
-                Ok((0, _)) => return Ok(events),
+                Ok((0, _)) => {
+                    self.end()?;
+                    return Ok(events);
+                }
+                Err(Errno::AGAIN) => {
+                    if start.elapsed() > FAREWELL {
+                        self.end()?; // what is still in the socket is read all the same
+                    }
+                    let mut fds = [PollFd::new(&self.link, PollFlags::IN)];
+                    let tick = Timespec {
+                        tv_sec: 0,
+                        tv_nsec: 50_000_000,
+                    };
+                    match poll(&mut fds, Some(&tick)) {
+                        Ok(_) | Err(Errno::INTR) => continue,
+                        Err(e) => return Err(e.into()),
+                    }
+                }
                 Ok((n, _)) => n,
                 Err(Errno::INTR) => continue,
                 // It left something unread, such as the last confirmation.

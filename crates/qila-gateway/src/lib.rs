@@ -7,6 +7,7 @@
 
 mod addresses;
 mod ca;
+mod call;
 mod config;
 mod confine;
 mod connection;
@@ -25,10 +26,12 @@ mod recorder;
 mod relay;
 mod secrets;
 mod serve;
+mod spend;
 mod tls;
 
-pub use config::{Config, Placeholder, Rewrite, Upstream, UpstreamError};
+pub use config::{BudgetFile, Config, Placeholder, Rewrite, Upstream, UpstreamError};
 pub use door::USER;
 pub use launcher::{Batch, Gateway, Gone, NotReady};
 pub use link::fuzz;
 pub use secrets::available;
+pub use spend::budget;

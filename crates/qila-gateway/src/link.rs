@@ -46,6 +46,8 @@ pub(crate) enum Down {
     Listen,
     /// Other rules, as a [`Rewrite`](crate::config::Rewrite) in the file that comes with this packet.
     Change,
+    /// The run has ended: say what is left to be said, and end.
+    Stop,
     /// Every event up to this number is durable.
     Written {
         /// The number.

@@ -4,10 +4,11 @@ use crate::rate::Bucket;
 use qila_sys::pass;
 use qila_types::{Decision, EventKind};
 use rustix::fd::OwnedFd;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Notify, watch};
 
 /// Events per second of which the sender is not slowed down, and how many at once.
 const RATE: (f64, f64) = (1000.0, 4000.0);
@@ -27,6 +28,9 @@ pub(crate) struct Recorder {
     written: watch::Sender<u64>,
     pace: Bucket,
     gone: Cell<bool>,
+    /// As many as there are requests under way at most.
+    queue: RefCell<VecDeque<EventKind>>,
+    more: Notify,
 }
 
 impl Recorder {
@@ -39,6 +43,8 @@ impl Recorder {
             written: watch::Sender::new(0),
             pace: Bucket::new(RATE.0, RATE.1),
             gone: Cell::new(false),
+            queue: RefCell::default(),
+            more: Notify::new(),
         })
     }
 
@@ -103,7 +109,9 @@ impl Recorder {
     }
 
     /// Takes the launcher's answers until it goes away. Other rules that come in a file are given to `change`.
-    pub(crate) async fn listen(&self, change: impl Fn(OwnedFd) -> Result<(), String>) {
+    ///
+    /// Answers whether it was told to stop.
+    pub(crate) async fn listen(&self, change: impl Fn(OwnedFd) -> Result<(), String>) -> bool {
         loop {
             match self.hear().await {
                 Ok(Some((Down::Written { through }, _))) => {
@@ -119,6 +127,7 @@ impl Recorder {
                         break;
                     }
                 }
+                Ok(Some((Down::Stop, _))) => return true,
                 Ok(None) => {}
                 Ok(Some(_)) | Err(_) => break,
             }
@@ -126,5 +135,31 @@ impl Recorder {
         self.gone.set(true);
         // Whoever waits learns that the answer will not come.
         self.written.send_replace(u64::MAX);
+        false
+    }
+
+    /// Hands an event over as soon as may be, where nobody can wait.
+    pub(crate) fn later(&self, kind: EventKind) {
+        self.queue.borrow_mut().push_back(kind);
+        self.more.notify_one();
+    }
+
+    /// Sends what was to be sent later, for ever.
+    pub(crate) async fn drain(&self) {
+        loop {
+            self.flush().await;
+            self.more.notified().await;
+        }
+    }
+
+    /// Sends what was to be sent later.
+    pub(crate) async fn flush(&self) {
+        loop {
+            let next = self.queue.borrow_mut().pop_front();
+            match next {
+                None => return,
+                Some(kind) => drop(self.soon(kind).await),
+            }
+        }
     }
 }

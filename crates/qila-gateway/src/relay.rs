@@ -1,5 +1,6 @@
 //! Bytes that pass untouched: from socket to socket through a pipe, never through this process's memory.
 use crate::rate::Bucket;
+use crate::spend::Spend;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
@@ -17,11 +18,16 @@ pub(crate) async fn relay(
     upstream: &TcpStream,
     upload: Option<&Bucket>,
     download: Option<&Bucket>,
+    spend: Option<&Spend>,
 ) -> Result<()> {
-    tokio::try_join!(pump(agent, upstream, upload), pump(upstream, agent, download)).map(drop)
+    tokio::try_join!(
+        pump(agent, upstream, upload, spend),
+        pump(upstream, agent, download, spend)
+    )
+    .map(drop)
 }
 
-async fn pump(from: &TcpStream, to: &TcpStream, rate: Option<&Bucket>) -> Result<()> {
+async fn pump(from: &TcpStream, to: &TcpStream, rate: Option<&Bucket>, spend: Option<&Spend>) -> Result<()> {
     let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     // An unprivileged user's pipes may be bounded; the pipe then stays as large as it is.
     let held = fcntl_setpipe_size(&into, PIECE).unwrap_or(64 * 1024);
@@ -32,6 +38,9 @@ async fn pump(from: &TcpStream, to: &TcpStream, rate: Option<&Bucket>) -> Result
                 Ok(()) | Err(Errno::NOTCONN) => Ok(()),
                 Err(e) => Err(e.into()),
             };
+        }
+        if let Some(spend) = spend {
+            spend.bytes(taken).map_err(Error::other)?;
         }
         give(&out, to, taken).await?;
         crate::rate::take(rate, taken).await;
@@ -87,7 +96,7 @@ mod tests {
         let ((mut agent, inside), (outside, mut server)) = (pair().await, pair().await);
         let sent: Vec<u8> = (0..3_000_000u32).map(|i| i.to_le_bytes()[0]).collect();
         let copy = sent.clone();
-        let relayed = async move { relay(&inside, &outside, None, None).await };
+        let relayed = async move { relay(&inside, &outside, None, None, None).await };
         let client = async move {
             let (mut read, mut write) = agent.split();
             let mut got = Vec::new();

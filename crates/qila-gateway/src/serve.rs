@@ -10,6 +10,7 @@ use crate::gate::{Gate, Parts, Rules};
 use crate::link::{Down, MAX_PACKET, Up, decode, encode};
 use crate::recorder::Recorder;
 use crate::secrets::Secrets;
+use crate::spend::Spending;
 use crate::tls::Outward;
 use qila_sys::{caps, exec, pass};
 use rustix::fd::{AsFd, OwnedFd};
@@ -82,6 +83,8 @@ struct Ready {
     outward: Outward,
     authority: Option<Authority>,
     door: Option<Door>,
+    spending: Option<Spending>,
+    prices: Option<String>,
 }
 
 /// TCP, and DNS over UDP and TCP where there is a sandbox to ask.
@@ -114,12 +117,28 @@ fn start(config: Config, link: &OwnedFd) -> Result<(Ready, Listeners), Failure> 
         .then(Authority::new)
         .transpose()
         .map_err(|e| failure(e, ""))?;
+    let clauses = &config.permit.policy().budgets;
+    let spending = (!clauses.is_empty())
+        .then(|| Spending::open(clauses, &config.budgets))
+        .transpose()
+        .map_err(|e| {
+            failure(
+                format!("budgets: {e}"),
+                "set QILA_HOME to a directory that you may write",
+            )
+        })?;
+    if let Some(text) = &config.prices {
+        let read = qila_meter::Prices::none().with(text).map(drop);
+        read.map_err(|e| failure(format!("--prices: {e}"), "docs/prices.md"))?;
+    }
     let parts = Ready {
         rules: Rules::of(&config.permit, 1).map_err(|e| failure(e, "qila policy check"))?,
         secrets,
         dialler: Dialler::new(config.upstreams),
         outward: Outward::new(&config.upstream_ca).map_err(|e| failure(e, "check --upstream-ca"))?,
         authority,
+        spending,
+        prices: config.prices,
         door: config.proxy_password.as_deref().map(|p| Door::new(p)),
     };
     let ca = parts.authority.as_ref().map(Authority::pem).unwrap_or_default();
@@ -154,6 +173,8 @@ fn serve(ready: Ready, link: &OwnedFd, listeners: Listeners) -> std::io::Result<
             outward: ready.outward,
             authority: ready.authority,
             door: ready.door,
+            spending: ready.spending,
+            prices: ready.prices,
         };
         let gate = Rc::new(Gate::new(ready.rules, parts));
         if let Some((udp, tcp)) = dns {
@@ -167,7 +188,14 @@ fn serve(ready: Ready, link: &OwnedFd, listeners: Listeners) -> std::io::Result<
         tokio::task::spawn_local(accept(gate.clone(), tcp, room));
         // The launcher gone means the run gone: nothing is decided any more that nobody records.
         let changing = gate.clone();
-        gate.recorder.listen(move |file| change(&changing, file)).await;
+        let recording = gate.clone();
+        tokio::task::spawn_local(async move { recording.recorder.drain().await });
+        if gate.recorder.listen(move |file| change(&changing, file)).await {
+            // Told to stop: what is under way is settled, and the last word on it is said.
+            gate.end();
+            gate.recorder.flush().await;
+            qila_sys::fork::exit_now(0);
+        }
         Ok(())
     })
 }

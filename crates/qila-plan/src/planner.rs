@@ -306,8 +306,13 @@ fn describe(
         ", System V IPC denied in it"
     };
     if !policy.budgets.is_empty() {
-        let reason = "the gateway of this build counts no spending".to_owned();
-        ledger.refuse("budgets", reason, "take the budgets out of the policy".into());
+        let by = match network.has_gateway() {
+            true => {
+                "the gateway: the worst case is reserved before a request leaves, what was used is settled after"
+            }
+            false => "nothing leaves, so that nothing is spent",
+        };
+        ledger.enforced("budgets", by, false);
     }
     ledger.enforced("syscalls", &format!("seccomp{ipc}"), false);
     ledger.enforced("environment", "a clean environment", false);

@@ -37,9 +37,6 @@ pub fn unbuilt(policy: &Policy) -> Option<(&'static str, String)> {
         );
         return Some(("credentials", what));
     }
-    if !policy.budgets.is_empty() {
-        return Some(("budgets", "nothing in this build counts what is spent".into()));
-    }
     None
 }
 

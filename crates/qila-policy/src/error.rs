@@ -86,7 +86,7 @@ impl Diagnostic {
         let help = problem.help();
         // What stands where a source should may be a pasted secret; errors end up in logs.
         let text = match problem {
-            Problem::Source | Problem::Secret => "",
+            Problem::Source | Problem::Secret | Problem::UrlWithUser => "",
             _ => source.map_or("", |s| s.text.as_str()),
         };
         Diagnostic {

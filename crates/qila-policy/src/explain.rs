@@ -1,6 +1,8 @@
 //! A policy in plain words: what an agent under it can do, and what it cannot.
 mod access;
 mod limits;
+mod rule;
+mod spend;
 
 use crate::ClauseId;
 use crate::model::Policy;
@@ -22,6 +24,7 @@ pub fn sentences(policy: &Policy) -> Vec<Clause> {
     let mut out = Vec::new();
     limits::sentences(policy, &mut out);
     access::sentences(policy, &mut out);
+    spend::sentences(policy, &mut out);
     // Stable: within a clause the order stays as written above.
     out.sort_by_key(|c| (c.clause, !c.can));
     out

@@ -69,6 +69,14 @@ mod tests {
                 Some(ClauseId::Read),
             ),
             (
+                "resources: {processes: 9}\nbudgets: [{requests: 5}, {requests: 2, window: 1m}]",
+                None,
+            ),
+            (
+                "resources: {processes: 9}\ntraces: {content: keep}",
+                Some(ClauseId::Traces),
+            ),
+            (
                 "resources: {processes: 9}\nsyscalls: strict",
                 Some(ClauseId::Syscalls),
             ),
@@ -78,6 +86,14 @@ mod tests {
             ),
         ] {
             assert_eq!(before.fixed_difference(&policy(rest)), expected, "{rest}");
+        }
+        let spends = policy("budgets: [{requests: 5}]");
+        for (rest, expected) in [
+            ("budgets: [{requests: 4}]", None),
+            ("budgets: [{requests: 6}]", Some(ClauseId::Budgets)),
+            ("", Some(ClauseId::Budgets)),
+        ] {
+            assert_eq!(spends.fixed_difference(&policy(rest)), expected, "{rest}");
         }
     }
 }

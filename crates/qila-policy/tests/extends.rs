@@ -77,6 +77,47 @@ fn a_credential_is_redefined_by_key() {
 }
 
 #[test]
+fn budgets_add_up_and_a_rate_overrides_as_a_whole() {
+    let policy = read(&[
+        ("./main.yaml", "extends: ./a.yaml\nbudgets: [{requests: 9}, {money: 5 USD}]\nnetwork: {rates: {requests: {limit: 5/s}, upload: 1MiB/s}}\ntraces: {content: keep}"),
+        ("./a.yaml", "budgets: [{money: 5 USD}, {tokens: 1k, per: agent}]\nnetwork: {rates: {requests: {limit: 60/min, burst: 3}, upload: {limit: 2MiB/s, burst: 9MiB}, download: 3MiB/s}}\ntraces: {content: none}"),
+    ])
+    .unwrap();
+    let budgets: Vec<String> = policy.budgets.iter().map(ToString::to_string).collect();
+    // What is extended comes first, and what is said twice counts once.
+    assert_eq!(
+        budgets,
+        ["5 USD per run", "1000 tokens per agent", "9 requests per run"]
+    );
+    let rates = policy.network.rates;
+    assert_eq!(
+        rates.requests.unwrap().to_string(),
+        "5/s",
+        "the burst went with its limit"
+    );
+    assert_eq!(rates.upload.unwrap().to_string(), "1MiB/s");
+    assert_eq!(rates.download.unwrap().to_string(), "3MiB/s");
+    assert_eq!(policy.traces.content.as_str(), "keep");
+}
+
+#[test]
+fn a_minted_credential_is_redefined_whole() {
+    let policy = read(&[
+        ("./main.yaml", "extends: ./a.yaml\ncredentials: {k: {source: env:MINE, placement: bearer, hosts: [a.org], ttl: 5m}}"),
+        ("./a.yaml", "credentials: {k: {source: {aws: {access_key_id: env:A, secret_access_key: env:B, region: r, service: s3}}, placement: sigv4, hosts: [a.org], ttl: 1h}}\nnetwork: {allow: [{host: a.org, credential: k}]}"),
+    ])
+    .unwrap();
+    let [k] = policy.credentials.as_slice() else {
+        panic!()
+    };
+    assert_eq!(
+        (k.source.to_string().as_str(), &k.placement),
+        ("variable MINE", &Placement::Bearer)
+    );
+    assert_eq!(k.ttl.unwrap().to_string(), "5m");
+}
+
+#[test]
 fn what_is_hidden_stays_hidden() {
     let text = refusal(&[(
         "./main.yaml",

@@ -42,9 +42,26 @@ fn any_text_is_a_policy_or_an_error() {
         b"*.org",
         b"::1",
         b"10.0.0.0/8",
+        b"5 USD",
+        b"[0-9]*",
+        b"when: 'context.body_size < 5'\n",
+        b"mcp: {tools: {\"*\": {a: b}}}",
+        b"graphql: {fields: [a]}",
+        b"{limit: 1/s, burst: 2}",
+        b"per: agent",
+        b"{vault: {}}",
+        b"sigv4",
         b"\xc3\xa9",
         b"\xe2\x80\xae",
         b"../",
     ];
     mutate::run("policy", &[], words, 2000, qila_policy::fuzz_parse);
+}
+
+#[test]
+fn the_seed_with_every_clause_is_a_policy() {
+    let text = include_str!("../../../fuzz/seeds/policy/every-clause.yaml");
+    if let Err(error) = qila_policy::parse("every-clause.yaml", text, &mut qila_policy::NoFiles) {
+        panic!("{error}");
+    }
 }

@@ -5,7 +5,7 @@
     clippy::indexing_slicing,
     reason = "helpers of tests, outside a test function"
 )]
-use qila_policy::model::HostPattern;
+use qila_policy::model::{HostPattern, TraceContent};
 use qila_policy::{Constitution, NoFiles, Permit, PermitError, Policy, parse};
 use qila_types::{Bytes, Cpus, Millis};
 
@@ -25,6 +25,7 @@ fn ceilings_hold() {
             HostPattern::parse("*.evil.org").unwrap(),
             HostPattern::parse("10.0.0.0/8").unwrap(),
         ],
+        ..Constitution::default()
     };
     let good = "resources: {memory: 2GiB, cpu: 2, processes: 100, wall_time: 1m, disk: 1GiB}";
     assert!(Permit::grant(policy(good), &constitution).is_ok());
@@ -41,7 +42,7 @@ fn ceilings_hold() {
             PermitError::Ceiling { clause: c, .. } | PermitError::Unlimited { clause: c, .. } => {
                 assert_eq!(c.as_str(), clause)
             }
-            PermitError::Host { .. } => panic!("{error}"),
+            _ => panic!("{error}"),
         }
     }
     for (host, allowed) in [
@@ -62,4 +63,91 @@ fn ceilings_hold() {
         );
     }
     assert!(Permit::grant(policy(""), &Constitution::default()).is_ok());
+}
+
+#[test]
+fn rules_only_narrow_and_budgets_only_shrink() {
+    let ceiling = policy(
+        "network: {allow: [{host: \"*.a.org\", methods: [GET, POST], body: 1MiB}, b.org]}\nbudgets: [{money: 5 USD}, {requests: 100, per: agent, window: 1d}]",
+    );
+    let constitution = Constitution {
+        max_allow: Some(ceiling.network.allow),
+        max_budgets: ceiling.budgets,
+        max_ttl: Some(Millis(900_000)),
+        max_traces: Some(TraceContent::Hash),
+        ..Constitution::default()
+    };
+    let budgets = "budgets: [{money: 4 USD}, {requests: 100, per: agent}]";
+    for (lines, expected) in [
+        (
+            "network: {allow: [{host: x.a.org, methods: [GET], body: 1KiB}, b.org]}",
+            "",
+        ),
+        (
+            "network: {allow: [{host: x.a.org, methods: [GET], graphql: {}}]}",
+            "",
+        ),
+        ("traces: {content: none}", ""),
+        (
+            "network: {allow: [b.org, {host: x.a.org, methods: [GET]}]}",
+            "network.allow[1]: the rule for `x.a.org`",
+        ),
+        (
+            "network: {allow: [{host: x.a.org, methods: [PUT], body: 1KiB}]}",
+            "network.allow[0]",
+        ),
+        ("network: {allow: [c.org]}", "network.allow[0]"),
+        ("traces: {content: keep}", "traces: the policy asks for keep"),
+        (
+            "credentials: {k: {source: env:K, placement: bearer, hosts: [b.org]}}\nnetwork: {allow: [{host: b.org, credential: k}]}",
+            "network.allow[0]",
+        ),
+    ] {
+        let granted = Permit::grant(policy(&format!("{lines}\n{budgets}")), &constitution);
+        match granted {
+            Ok(_) => assert!(expected.is_empty(), "{lines}"),
+            Err(e) => assert!(
+                !expected.is_empty() && e.to_string().contains(expected),
+                "{lines}: {e}"
+            ),
+        }
+    }
+    for (budgets, expected) in [
+        (
+            "budgets: [{money: 5 USD}, {requests: 100, per: agent, window: 1d}]",
+            "",
+        ),
+        (
+            "budgets: [{money: 5.01 USD}, {requests: 100, per: agent}]",
+            "5 USD per run",
+        ),
+        ("budgets: [{money: 5 USD}]", "100 requests per agent in 1d"),
+        (
+            "budgets: [{money: 5 USD}, {requests: 100}]",
+            "100 requests per agent",
+        ),
+        ("", "5 USD per run"),
+    ] {
+        match Permit::grant(policy(budgets), &constitution) {
+            Ok(_) => assert!(expected.is_empty(), "{budgets}"),
+            Err(e) => assert!(
+                !expected.is_empty() && e.to_string().contains(expected),
+                "{budgets}: {e}"
+            ),
+        }
+    }
+    let lease = |ttl: &str| {
+        let text = format!(
+            "credentials: {{k: {{source: env:K, placement: bearer, hosts: [a.org]{ttl}}}}}\nnetwork: {{allow: [{{host: a.org, credential: k}}]}}"
+        );
+        let constitution = Constitution {
+            max_ttl: Some(Millis(900_000)),
+            ..Constitution::default()
+        };
+        Permit::grant(policy(&text), &constitution)
+    };
+    assert!(lease(", ttl: 15m").is_ok());
+    for ttl in [", ttl: 16m", ""] {
+        assert!(matches!(lease(ttl), Err(PermitError::Ttl { .. })), "{ttl}");
+    }
 }

@@ -82,8 +82,51 @@ fn explanations_are_as_committed() {
 }
 
 #[test]
+fn what_a_rule_asks_is_explained() {
+    let text = r#"version: 1
+network:
+  allow:
+    - host: api.openai.com
+      methods: [POST]
+      paths: ["/v1/**"]
+      query: {stream: "true", page: "[0-9]*"}
+      headers: {content-type: "application/json*"}
+      body: 4MiB
+      when: 'context.query has page &&
+        context.query.page != "13"'
+      rate: {limit: 60/min, burst: 10}
+    - {host: "*.github.com", graphql: {operations: [query, mutation], fields: [repository, "create*"]}}
+    - host: mcp.example.org
+      mcp:
+        methods: [initialize, "notifications/*", tools/list, tools/call]
+        tools: {search: {}, "read_*": {path: "/data/*"}}
+        server: ["notifications/*", sampling/createMessage]
+    - {host: mcp.example.net, mcp: {}}
+    - {host: s3.eu-central-1.amazonaws.com, credential: s3}
+    - {host: api.github.com, credential: gh}
+  rates: {connections: 100/s, requests: {limit: 1000/min, burst: 50}, download: {limit: 10MiB/s, burst: 1MiB}}
+credentials:
+  s3: {source: {aws: {access_key_id: env:A, secret_access_key: env:B, region: eu-central-1, service: s3}}, placement: sigv4, hosts: [s3.eu-central-1.amazonaws.com]}
+  gh: {source: {github_app: {app_id: 1, installation_id: 2, private_key: file:/etc/key.pem}}, placement: bearer, hosts: [api.github.com], ttl: 15m}
+budgets:
+  - {money: 5 USD}
+  - {tokens: 1000000, per: agent, window: 1d}
+  - {requests: 500, host: api.openai.com, window: 1h}
+  - {bytes: 1GiB, per: host}
+traces: {content: none}
+"#;
+    let policy = parse("policy.yaml", text, &mut NoFiles).unwrap();
+    let text: String = sentences(&policy)
+        .iter()
+        .map(|c| format!("{} {}: {}\n", if c.can { '+' } else { '-' }, c.clause, c.text))
+        .collect();
+    insta::assert_snapshot!("explain-everything", text);
+    insta::assert_snapshot!("cedar-everything", qila_policy::cedar::whole(&policy));
+}
+
+#[test]
 fn every_clause_in_force_is_explained() {
-    let text = "version: 1\nisolation: container\nresources: {disk_io: {read: 1MiB/s}}\nfilesystem: {write: [/srv/x], base: {directory: /r}}\nnetwork: {loopback: false, rates: {upload: 1MiB/s}}\nsyscalls: {base: strict, allow: [ptrace], deny: [kexec_load]}\nextends: coding-agent\n";
+    let text = "version: 1\nbudgets: [{money: 5 USD}]\ntraces: {content: keep}\nisolation: container\nresources: {disk_io: {read: 1MiB/s}}\nfilesystem: {write: [/srv/x], base: {directory: /r}}\nnetwork: {loopback: false, rates: {upload: 1MiB/s}}\nsyscalls: {base: strict, allow: [ptrace], deny: [kexec_load]}\nextends: coding-agent\n";
     let mut policies: Vec<Policy> = preset::PRESETS.iter().map(|p| built_in(p.name)).collect();
     policies.push(parse("policy.yaml", text, &mut NoFiles).unwrap());
     for policy in policies {

@@ -88,6 +88,8 @@ pub enum EventKind {
         /// Unix user id of who asked.
         by_uid: u32,
     },
+    /// A call of a model has ended; what it used.
+    ModelCall(Box<ModelCall>),
     /// The agent reached a limit.
     Limit {
         /// The clause, `memory` for instance.
@@ -123,6 +125,28 @@ pub enum EventKind {
         /// What was found, one line each.
         found: Vec<String>,
     },
+}
+
+/// What a call of a model used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelCall {
+    /// Where it was sent.
+    pub host: String,
+    /// The model that was asked for.
+    pub model: String,
+    /// Tokens of input, cached ones included.
+    pub input: u64,
+    /// Of these: read from the provider's cache.
+    pub cached: u64,
+    /// Tokens of output, reasoning included.
+    pub output: u64,
+    /// What it cost, in millionths of a dollar; none where the model has no known price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micros: Option<u64>,
+    /// Whether the provider told the usage to the end; else the worst case stands.
+    pub exact: bool,
+    /// The whole step of the trace.
+    pub step: serde_json::Value,
 }
 
 /// The gateway's answer to one access, with its reason: the log line, the metric and the decision are this one value.

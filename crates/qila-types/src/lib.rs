@@ -8,7 +8,7 @@ mod spend;
 mod tier;
 mod units;
 
-pub use event::{Access, Decision, Event, EventKind, Outcome, StopReason, Usage};
+pub use event::{Access, Decision, Event, EventKind, ModelCall, Outcome, StopReason, Usage};
 pub use id::{IdError, RunId};
 pub use rate::{Flow, Rate};
 pub use spend::{Money, Tokens};

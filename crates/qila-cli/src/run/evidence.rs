@@ -10,8 +10,10 @@
 //!
 //! The log is opened after every helper process was forked, so that none of them inherits it.
 use super::supervise::Ending;
+use crate::budgets::dollars;
 use crate::fail::{Fail, chain};
 use crate::home::Home;
+use crate::line::counted;
 use crate::state::Meta;
 use qila_evidence::{Log, LogError};
 use qila_plan::Plan;
@@ -51,6 +53,14 @@ pub(crate) struct Tally {
     pub allowed: u64,
     /// Denied.
     pub denied: u64,
+    /// Calls of models.
+    pub calls: u64,
+    /// Tokens that they used.
+    pub tokens: u64,
+    /// What they cost, in millionths of a dollar.
+    pub micros: u64,
+    /// Of the calls: without a known price.
+    pub unpriced: u64,
 }
 
 impl Tally {
@@ -58,8 +68,28 @@ impl Tally {
         match kind {
             EventKind::Decision(d) if d.allowed => self.allowed += 1,
             EventKind::Decision(_) => self.denied += 1,
+            EventKind::ModelCall(call) => {
+                self.calls += 1;
+                self.tokens = self.tokens.saturating_add(call.input).saturating_add(call.output);
+                self.micros = self.micros.saturating_add(call.micros.unwrap_or(0));
+                self.unpriced += u64::from(call.micros.is_none());
+            }
             _ => {}
         }
+    }
+}
+
+impl Tally {
+    /// What was spent on models, for a person; none where none was called.
+    pub(crate) fn spent(&self) -> Option<String> {
+        let unpriced = match self.unpriced {
+            0 => String::new(),
+            n => format!(" (and {} of unknown price)", counted(n, "call")),
+        };
+        (self.calls > 0).then(|| {
+            let (calls, money) = (counted(self.calls, "call"), dollars(self.micros));
+            format!("{calls} of models: {} tokens, {money}{unpriced}", self.tokens)
+        })
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn execute(job: &Job<'_>, meta: &Meta, evidence: &mut Evidence<'_>) -
     let backend = qila_backends::backend(*plan.tier()).ok_or_else(|| Fail::new("no such backend"))?;
     // Both before the pipes: a copy of their ends in either would keep them open.
     let janitor = Janitor::hire(plan).map_err(|e| Fail::new(format!("starting the janitor: {e}")))?;
-    let mut gateway = job.outside.gateway(plan, job.args)?;
+    let mut gateway = job.outside.gateway(job)?;
     let pipes = Pipes::new().map_err(|e| Fail::new(format!("making pipes: {e}")))?;
     let mut sandbox = backend
         .launch(plan, guest.as_fd(), pipes.theirs)

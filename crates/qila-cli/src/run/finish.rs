@@ -41,6 +41,7 @@ pub(super) fn finish(
         return Err(live.and_then(Live::end).err().unwrap_or(unrecorded));
     }
     let tally = evidence.tally();
+    let folded = crate::budgets::fold(home, &dir.id);
     let (left, ended) = match live {
         Ok(live) if live.sandbox.is_alone() => (clear(home, dir)?, live.end()),
         other => {
@@ -59,6 +60,7 @@ pub(super) fn finish(
             return Err(fail);
         }
     };
+    folded?;
     if kept {
         meta.ended = Some("ended".into());
         dir.write_meta(&meta)?;
@@ -75,6 +77,7 @@ pub(super) fn finish(
             "peak_memory": ending.peak_memory, "output_bytes": ending.output, "changes": kept,
             "changed": if let Left::Changes(n) = left { Some(n) } else { None },
             "allowed": tally.allowed, "denied": tally.denied,
+            "model_calls": tally.calls, "tokens": tally.tokens, "micro_usd": tally.micros,
             "unenforced": plan.unenforced()});
         eprintln!("{value}");
     } else if !job.args.quiet || ending.limit.is_some() {
@@ -95,8 +98,11 @@ fn summary(dir: &RunDir, plan: &Plan, ending: &Ending, tally: Tally, code: u8, l
         ending.wall_ms as f64 / 1000.0,
         ending.cpu_ms as f64 / 1000.0,
     );
+    if let Some(spent) = tally.spent() {
+        eprintln!("qila: {spent}");
+    }
     if plan.network().has_gateway() {
-        let Tally { allowed, denied } = tally;
+        let Tally { allowed, denied, .. } = tally;
         eprintln!(
             "qila: {allowed} accesses allowed, {denied} denied; see `qila log {}`",
             dir.id

@@ -89,6 +89,7 @@ pub(crate) fn sweep(home: &Home) -> Result<(), Fail> {
 
 fn reclaim(home: &Home, run: &RunDir, meta: crate::state::Meta) -> Result<(), Fail> {
     let found = take_back(run, &meta)?;
+    crate::budgets::fold(home, &run.id)?;
     // Before the directory goes: it is what says that there is something to record.
     Evidence::of(home, &run.id)
         .orphaned(&meta.leases, found)
@@ -105,6 +106,7 @@ pub(crate) fn settle(home: &Home, run: &RunDir) -> Result<(), Fail> {
         return Ok(());
     };
     let found = take_back(run, &meta)?;
+    crate::budgets::fold(home, &run.id)?;
     Evidence::of(home, &run.id).orphaned(&meta.leases, found)?;
     mark(run, meta)
 }

@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
 }
 
 /// One run, planned.
-struct Job<'a> {
+pub(crate) struct Job<'a> {
     args: &'a Run,
     home: &'a Home,
     dir: &'a RunDir,

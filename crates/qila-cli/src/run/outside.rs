@@ -1,8 +1,8 @@
 //! What a run has outside its sandbox: the gateway, and what the agent holds instead of credentials.
-use crate::args::Run;
+use super::Job;
+use crate::budgets;
 use crate::fail::Fail;
-use qila_gateway::{Config, Gateway, Placeholder, Upstream};
-use qila_plan::Plan;
+use qila_gateway::{BudgetFile, Config, Gateway, Placeholder, Upstream};
 use qila_policy::model::Policy;
 use qila_policy::{Constitution, Permit};
 use std::collections::BTreeSet;
@@ -74,6 +74,8 @@ impl Outside {
         upstreams: &[Upstream],
         upstream_ca: &[PathBuf],
         proxy_password: Option<Zeroizing<String>>,
+        budgets: Vec<BudgetFile>,
+        prices: Option<String>,
     ) -> Config {
         let cwd = std::env::current_dir().unwrap_or_default();
         Config {
@@ -82,17 +84,24 @@ impl Outside {
             upstreams: upstreams.to_vec(),
             upstream_ca: upstream_ca.iter().map(|p| cwd.join(p)).collect(),
             proxy_password,
+            budgets,
+            prices,
             home: self.home.clone(),
             workspace: self.workspace.clone(),
         }
     }
 
     /// Starts the gateway, if anything may leave at all.
-    pub(crate) fn gateway(&self, plan: &Plan, args: &Run) -> Result<Option<Gateway>, Fail> {
+    pub(crate) fn gateway(&self, job: &Job<'_>) -> Result<Option<Gateway>, Fail> {
+        let (plan, args) = (job.plan, job.args);
         if !plan.network().has_gateway() {
             return Ok(None);
         }
-        let config = self.config(&args.upstream, &args.upstream_ca, None);
+        let agent = budgets::agent(args.agent.as_deref(), &args.policy);
+        let clauses = &self.permit.policy().budgets;
+        let files = budgets::files(job.home, &job.dir.id, job.dir.path(), &agent, clauses)?;
+        let prices = budgets::prices(args.prices.as_ref())?;
+        let config = self.config(&args.upstream, &args.upstream_ca, None, files, prices);
         let started = Gateway::start(config);
         started
             .map(Some)

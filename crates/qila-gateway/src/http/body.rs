@@ -1,12 +1,14 @@
 //! Bodies on their way: the agent's is searched for placeholders, the upstream's for real values; both are slowed to rates.
 use super::exchange::Speaks;
 use super::grant::Grant;
+use super::metered::Sent;
 use super::trailers;
 use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use qila_inspect::mask::Stream as Mask;
 use qila_inspect::placeholder::Stream as FinderStream;
+use qila_meter::Strip;
 use std::cell::Cell;
 use std::future::Future;
 use std::io::Error;
@@ -42,7 +44,7 @@ impl Pause {
 /// The agent's body on its way out.
 pub(crate) struct InBody {
     grant: Rc<Grant>,
-    inner: Incoming,
+    inner: Sent,
     finder: Option<FinderStream>,
     astray: Rc<Cell<bool>>,
     trailers: bool,
@@ -51,7 +53,7 @@ pub(crate) struct InBody {
 
 impl InBody {
     /// Sets `astray` and fails if a placeholder is in it. With `trailers`, what comes after it is passed on too.
-    pub(crate) fn new(grant: Rc<Grant>, inner: Incoming, astray: Rc<Cell<bool>>, trailers: bool) -> InBody {
+    pub(super) fn new(grant: Rc<Grant>, inner: Sent, astray: Rc<Cell<bool>>, trailers: bool) -> InBody {
         let finder = grant
             .gate
             .secrets
@@ -69,6 +71,10 @@ impl InBody {
 }
 
 impl InBody {
+    fn paid(&self, n: usize) -> Result<(), Error> {
+        self.grant.pays(n)
+    }
+
     fn lost(&self) -> Result<Frame<Bytes>, Error> {
         self.astray.set(true);
         Err(Error::other("a placeholder in the body"))
@@ -90,7 +96,16 @@ impl Body for InBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Next {
         ready!(self.pause.poll(cx));
         let this = &mut *self;
-        match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
+        let inner = match &mut this.inner {
+            Sent::Stream(body) => body,
+            // Looked at already.
+            Sent::Whole(bytes) => {
+                let all = std::mem::take(bytes);
+                let frame = (!all.is_empty()).then(|| this.paid(all.len()).map(|()| Frame::data(all)));
+                return Poll::Ready(frame);
+            }
+        };
+        match ready!(Pin::new(inner).poll_frame(cx)) {
             None => Poll::Ready(None),
             Some(Err(e)) => Poll::Ready(Some(Err(Error::other(e)))),
             Some(Ok(_)) if !this.grant.holds() => Poll::Ready(Some(Err(Error::other(WITHDRAWN)))),
@@ -102,6 +117,7 @@ impl Body for InBody {
                 if this.finder.as_mut().is_some_and(|f| f.push(&data)) {
                     return Poll::Ready(Some(this.lost()));
                 }
+                this.paid(data.len())?;
                 this.pause.owe(this.grant.rules.rates.upload.as_ref(), data.len());
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
@@ -109,11 +125,17 @@ impl Body for InBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.inner {
+            Sent::Stream(body) => body.is_end_stream(),
+            Sent::Whole(bytes) => bytes.is_empty(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.inner {
+            Sent::Stream(body) => body.size_hint(),
+            Sent::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
     }
 }
 
@@ -133,6 +155,7 @@ pub(crate) struct Upstream {
     masks: bool,
     /// Whether what comes after it is passed on too.
     passes_trailers: bool,
+    strip: Option<Strip>,
     after: Option<HeaderMap>,
     pause: Pause,
 }
@@ -149,13 +172,19 @@ impl OutBody {
     }
 
     /// The upstream's body.
-    pub(crate) fn upstream(grant: Rc<Grant>, inner: Incoming, mask: Option<Mask>) -> OutBody {
+    pub(super) fn upstream(
+        grant: Rc<Grant>,
+        inner: Incoming,
+        mask: Option<Mask>,
+        strip: Option<Strip>,
+    ) -> OutBody {
         OutBody::Upstream(Box::new(Upstream {
             passes_trailers: grant.exchange.agent == Speaks::Http2,
             grant,
             inner,
             masks: mask.is_some(),
             mask,
+            strip,
             after: None,
             pause: Pause::default(),
         }))
@@ -196,7 +225,17 @@ impl Upstream {
                 None => None,
             };
             let Some(data) = data else {
+                // Settled and recorded before the agent has the end of it.
+                self.grant.ended();
                 let mut out = Vec::new();
+                if let Some(strip) = self.strip.take() {
+                    let mut rest = Vec::new();
+                    strip.finish(&mut rest);
+                    match &mut self.mask {
+                        Some(mask) => mask.push(&rest, &mut out),
+                        None => out = rest,
+                    }
+                }
                 if let Some(mut mask) = self.mask.take() {
                     mask.finish(&mut out);
                 }
@@ -205,8 +244,21 @@ impl Upstream {
                 }
                 return Poll::Ready(self.after.take().map(|fields| Ok(Frame::trailers(fields))));
             };
+            self.grant.pays(data.len())?;
+            self.grant.heard(&data);
             self.pause
                 .owe(self.grant.rules.rates.download.as_ref(), data.len());
+            let data = match &mut self.strip {
+                None => data,
+                Some(strip) => {
+                    let mut out = Vec::with_capacity(data.len());
+                    strip.push(&data, &mut out);
+                    if out.is_empty() {
+                        continue;
+                    }
+                    out.into()
+                }
+            };
             let Some(mask) = &mut self.mask else {
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             };
@@ -243,6 +295,7 @@ impl Body for OutBody {
         match self {
             OutBody::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |t| t.len() as u64)),
             // Masking keeps lengths, so that the length the upstream gave stays right.
+            OutBody::Upstream(body) if body.strip.is_some() => SizeHint::default(),
             OutBody::Upstream(body) => body.inner.size_hint(),
         }
     }

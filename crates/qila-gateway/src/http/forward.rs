@@ -2,17 +2,20 @@
 use super::body::{InBody, OutBody};
 use super::exchange::{Exchange, Speaks};
 use super::grant::Grant;
+use super::metered;
 use super::multiplexed::Under;
 use super::refusal::Refusal;
 use super::websocket::{self, Answer};
-use super::{Carry, SHOWN, Session, credential, head};
+use super::{Carry, SHOWN, Session, credential, head, whole};
 use crate::door::Door;
 use crate::gate::Gate;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use qila_authorizer::{Access as Ask, Verdict};
+use qila_meter::Strip;
 use qila_types::{Access, Decision};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -22,7 +25,7 @@ use std::time::Duration;
 pub(super) async fn answer(
     gate: Rc<Gate>,
     session: Rc<Session>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     under: Option<Under>,
 ) -> Response<OutBody> {
     let agent = match request.version() {
@@ -30,11 +33,17 @@ pub(super) async fn answer(
         _ => Speaks::Http1,
     };
     let grpc = agent == Speaks::Http2 && head::is_grpc(request.headers());
-    match forward(&gate, &session, request, under).await {
+    let tunnel = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
+    let (parts, body) = request.into_parts();
+    let mut body = Some(body);
+    match forward(&gate, &session, parts, &mut body, tunnel, under).await {
         Ok(response) => response,
         Err((refusal, access)) => {
             // A refusal that cannot be recorded ends like any other: nothing has happened.
             let _ = gate.recorder.noted(refusal.decision(access)).await;
+            if let (Some(body), Speaks::Http2) = (body, agent) {
+                tokio::task::spawn_local(whole::discard(body));
+            }
             match grpc {
                 true => refusal.grpc(),
                 false => refusal.response(agent),
@@ -48,11 +57,11 @@ type Refused = (Refusal, Access);
 async fn forward(
     gate: &Rc<Gate>,
     session: &Rc<Session>,
-    mut request: Request<Incoming>,
+    mut parts: Parts,
+    body: &mut Option<Incoming>,
+    tunnel: Option<OnUpgrade>,
     under: Option<Under>,
 ) -> Result<Response<OutBody>, Refused> {
-    let tunnel = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
-    let (mut parts, body) = request.into_parts();
     let opened = gate
         .door
         .as_ref()
@@ -100,6 +109,11 @@ async fn forward(
         port,
         method: parts.method.as_str(),
         path: parts.uri.path(),
+        facts: &qila_authorizer::HttpFacts {
+            query: parts.uri.query(),
+            headers: Some(&parts.headers),
+            ..Default::default()
+        },
     });
     if !verdict.allowed {
         return Err(refused(Refusal::by_policy(&verdict, &to, port, &parts)));
@@ -115,36 +129,40 @@ async fn forward(
     let used = credential::place(secret, &mut parts).map_err(|what| refused(Refusal::violation(what)))?;
     credential::none_left(gate.secrets.finder(), &parts).map_err(|what| refused(Refusal::violation(what)))?;
     let masks = gate.may_echo(&to);
+    let charging = metered::charge(gate, &rules, &exchange, &mut parts, body, socket.is_some());
+    let (body, mut charged) = charging.await.map_err(refused)?;
     let fresh = socket.is_some() || !session.lines.lead(&to, port);
-    record(gate, &shown, &verdict, used, fresh)
-        .await
-        .map_err(|()| refused(Refusal::unrecorded()))?;
+    if record(gate, &shown, &verdict, used, fresh).await.is_err() {
+        charged.unsent();
+        return Err(refused(Refusal::unrecorded()));
+    }
+    let strip = charged.strip.take();
+    let grant = Grant::new(gate.clone(), rules, exchange.clone(), &parts, under, charged);
+    let grant = Rc::new(grant);
+    let plain = masks || grant.is_call();
 
     if let Some(wish) = socket {
-        head::prepare(&mut parts, masks, &exchange, Speaks::Http1);
-        let grant = Rc::new(Grant::new(gate.clone(), rules, exchange.clone(), &parts, under));
-        return match websocket::begin(gate, &exchange, wish, parts)
-            .await
-            .map_err(refused)?
-        {
-            Answer::Other(response) => back(grant, response, masks).map_err(refused),
+        head::prepare(&mut parts, plain, &exchange, Speaks::Http1);
+        let begun = websocket::begin(gate, &exchange, wish, parts).await;
+        return match begun.map_err(refused)? {
+            Answer::Other(response) => back(grant, response, masks, None).map_err(refused),
             Answer::Open(open) => Ok(upgrade(session, grant, open, masks, tunnel)),
         };
     }
-    let line = session.lines.get(gate, &exchange).await;
-    let line = line.map_err(|e| refused(Refusal::upstream(&e)))?;
-    head::prepare(&mut parts, masks, &exchange, line.speaks());
+    let line = match session.lines.get(gate, &exchange).await {
+        Ok(line) => line,
+        Err(e) => {
+            grant.unsent();
+            return Err(refused(Refusal::upstream(&e)));
+        }
+    };
+    head::prepare(&mut parts, plain, &exchange, line.speaks());
     let astray = Rc::new(Cell::new(false));
-    let grant = Rc::new(Grant::new(gate.clone(), rules, exchange.clone(), &parts, under));
-    let body = InBody::new(
-        grant.clone(),
-        body,
-        astray.clone(),
-        line.speaks() == Speaks::Http2,
-    );
+    let trailers = line.speaks() == Speaks::Http2;
+    let body = InBody::new(grant.clone(), body, astray.clone(), trailers);
     let request = Request::from_parts(parts, body);
     match session.lines.send(gate, &exchange, line, request).await {
-        Ok(response) => back(grant, response, masks).map_err(refused),
+        Ok(response) => back(grant, response, masks, strip).map_err(refused),
         Err(_) if astray.get() => Err(refused(Refusal::violation("a placeholder in the request's body"))),
         Err(e) => Err(refused(Refusal::upstream(&e))),
     }
@@ -197,7 +215,13 @@ async fn record(gate: &Gate, access: &Access, verdict: &Verdict, used: bool, fre
 }
 
 /// What the agent gets of a response: no other protocol, no real value of a credential.
-fn back(grant: Rc<Grant>, response: Response<Incoming>, masks: bool) -> Result<Response<OutBody>, Refusal> {
+fn back(
+    grant: Rc<Grant>,
+    response: Response<Incoming>,
+    masks: bool,
+    strip: Option<Strip>,
+) -> Result<Response<OutBody>, Refusal> {
+    grant.answered(response.status().as_u16());
     let (gate, agent) = (grant.gate.clone(), grant.exchange.agent);
     let (mut parts, body) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -232,10 +256,15 @@ fn back(grant: Rc<Grant>, response: Response<Incoming>, masks: bool) -> Result<R
         Speaks::Http1 => Version::HTTP_11,
         Speaks::Http2 => Version::HTTP_2,
     };
+    // Of an error nothing is taken out; of a stream nobody knows beforehand how much.
+    let strip = strip.filter(|_| parts.status.is_success());
+    if strip.is_some() {
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
     let stream = masker.map(qila_inspect::mask::Masker::stream);
     Ok(Response::from_parts(
         parts,
-        OutBody::upstream(grant, body, stream),
+        OutBody::upstream(grant, body, stream, strip),
     ))
 }
 

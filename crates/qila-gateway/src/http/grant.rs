@@ -1,10 +1,11 @@
 //! Leave to exchange one request and its answer, which a change of the policy may withdraw.
 use super::exchange::Exchange;
+use super::metered::Charged;
 use super::multiplexed::Under;
 use crate::gate::{Gate, Rules, denied};
 use http::request::Parts;
 use qila_authorizer::Access as Ask;
-use qila_types::Access;
+use qila_types::{Access, EventKind};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -18,6 +19,7 @@ pub(crate) struct Grant {
     method: String,
     path: String,
     _under: Option<Under>,
+    charged: Charged,
     /// The last rules that were asked, and what they said.
     asked: Cell<(u64, bool)>,
 }
@@ -30,6 +32,7 @@ impl Grant {
         exchange: Exchange,
         parts: &Parts,
         under: Option<Under>,
+        charged: Charged,
     ) -> Grant {
         Grant {
             asked: Cell::new((rules.number, true)),
@@ -39,7 +42,47 @@ impl Grant {
             rules,
             exchange,
             _under: under,
+            charged,
         }
+    }
+
+    /// Bytes pass either way. An error: a budget has no room for them.
+    pub(crate) fn pays(&self, n: usize) -> std::io::Result<()> {
+        match &self.charged.spend {
+            Some(spend) => spend.bytes(n).map_err(std::io::Error::other),
+            None => Ok(()),
+        }
+    }
+
+    /// The upstream begins to answer.
+    pub(crate) fn answered(&self, status: u16) {
+        if let Some(call) = &self.charged.call {
+            call.answered(status);
+        }
+    }
+
+    /// Bytes of the answer, as they came.
+    pub(crate) fn heard(&self, bytes: &[u8]) {
+        if let Some(call) = &self.charged.call {
+            call.push(bytes);
+        }
+    }
+
+    /// The answer has ended.
+    pub(crate) fn ended(&self) {
+        if let Some(call) = &self.charged.call {
+            call.end();
+        }
+    }
+
+    /// Nothing of the request has left.
+    pub(crate) fn unsent(&self) {
+        self.charged.unsent();
+    }
+
+    /// Whether it is a call of a model.
+    pub(crate) fn is_call(&self) -> bool {
+        self.charged.call.is_some()
     }
 
     /// Whether the rules in force still allow it. What they withdraw is recorded once.
@@ -54,6 +97,7 @@ impl Grant {
             port: self.exchange.port,
             method: &self.method,
             path: &self.path,
+            facts: &qila_authorizer::HttpFacts::default(),
         });
         self.asked.set((now.number, verdict.allowed));
         if !verdict.allowed {
@@ -64,10 +108,7 @@ impl Grant {
                 path: self.path.chars().take(super::SHOWN).collect(),
             };
             let decision = denied(access, format!("the policy was changed: {}", verdict.reason));
-            let gate = self.gate.clone();
-            tokio::task::spawn_local(async move {
-                let _ = gate.recorder.noted(decision).await;
-            });
+            self.gate.recorder.later(EventKind::Decision(decision));
         }
         verdict.allowed
     }

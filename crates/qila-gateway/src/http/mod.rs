@@ -9,11 +9,13 @@ mod forward;
 mod grant;
 mod head;
 mod line;
+mod metered;
 mod multiplexed;
 mod refusal;
 mod strict;
 mod trailers;
 mod websocket;
+mod whole;
 
 pub(crate) use multiplexed::serve as serve_http2;
 

@@ -7,6 +7,7 @@ use crate::proxy::{CHALLENGE, NO_KEY};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 use qila_authorizer::Verdict;
+use qila_budget::Unreserved;
 use qila_types::{Access, Decision};
 use std::time::Duration;
 
@@ -55,6 +56,28 @@ impl Refusal {
         let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "qila_rate", message);
         refusal.retry = Some(wait.as_secs().saturating_add(1));
         refusal
+    }
+
+    /// A budget has no room, or nobody can tell how much is needed.
+    pub(crate) fn budget(why: &Unreserved) -> Refusal {
+        let message = why.to_string();
+        match why {
+            Unreserved::Exceeded(e) => match crate::spend::retry(e) {
+                Some(seconds) => {
+                    let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "qila_budget", message);
+                    refusal.retry = Some(seconds);
+                    refusal
+                }
+                None => Refusal::new(StatusCode::PAYMENT_REQUIRED, "qila_budget", message),
+            },
+            Unreserved::Book(_) => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "qila_budget", message),
+        }
+    }
+
+    /// A call whose cost has no bound, where one is asked for.
+    pub(crate) fn unbounded(why: &str) -> Refusal {
+        let message = format!("a budget counts tokens or money, and this call has no bound: {why}");
+        Refusal::new(StatusCode::PAYMENT_REQUIRED, "qila_budget", message)
     }
 
     /// A placeholder went where it has no business.

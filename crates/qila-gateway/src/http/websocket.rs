@@ -351,6 +351,9 @@ impl Direction {
             if !grant.holds() {
                 return broken(1008, "the policy was changed and no longer allows it", false);
             }
+            if let Err(why) = grant.pays(piece.len()) {
+                return broken(1008, &why.to_string(), false);
+            }
             let rates = &grant.rules.rates;
             let rate = match self.side {
                 Side::Client => rates.upload.as_ref(),

@@ -8,8 +8,55 @@ use std::str::FromStr;
 /// Longest condition, in bytes.
 pub(crate) const MAX: usize = 4096;
 
+/// Deepest nesting of brackets and `if`: the parser of Cedar takes a piece of the stack for each.
+const MAX_DEPTH: usize = 16;
+/// Most signs and words: a chain of them is a tree as deep as the chain is long.
+const MAX_TOKENS: usize = 256;
+
+/// Whether an expression is small enough to be parsed. It may count more than there is, never less.
+fn small(text: &str) -> bool {
+    let (mut depth, mut deepest, mut tokens, mut ifs) = (0usize, 0usize, 0usize, 0usize);
+    let mut in_string = false;
+    let mut escaped = false;
+    let mut word = String::new();
+    let mut chars = text.chars().chain([' ']).peekable();
+    while let Some(c) = chars.next() {
+        if in_string {
+            in_string = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+            continue;
+        }
+        if c == '/' && chars.peek() == Some(&'/') {
+            // A comment, to the end of its line: a quote in it opens no string.
+            while chars.next_if(|c| *c != '\n').is_some() {}
+            continue;
+        }
+        if c.is_alphanumeric() || c == '_' {
+            word.push(c);
+            continue;
+        }
+        tokens += usize::from(!word.is_empty());
+        ifs += usize::from(word == "if");
+        word.clear();
+        tokens += usize::from(!c.is_whitespace());
+        match c {
+            '"' => in_string = true,
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest + ifs <= MAX_DEPTH && tokens <= MAX_TOKENS
+}
+
 /// Compiles the condition of a rule whose other parts are known. The error is what Cedar says.
 pub(crate) fn compile(text: &str, of: &NetRule) -> Result<Condition, String> {
+    if !small(text) {
+        return Err(format!(
+            "it nests deeper than {MAX_DEPTH}, or has more than {MAX_TOKENS} words and signs"
+        ));
+    }
     Expression::from_str(text).map_err(|e| said(&e))?;
     let alone = format!("permit (principal, action, resource) when {{ (\n{text}\n) }};");
     let alone = Policy::parse(None, alone).map_err(|e| said(&e))?;

@@ -33,11 +33,11 @@ pub(super) fn conditions(rule: &NetRule) -> String {
             false => contains(&matched::header(name, glob)),
         });
     }
-    if let Some(body) = rule.body {
+    if let Some(body) = rule.body_bound() {
         let most = i64::try_from(body.0).unwrap_or(i64::MAX);
         // A size that is not known before the end is bounded by the gateway on the way.
         all.push(format!(
-            "(!(context has body_size) || context.body_size <= {most})"
+            "(if context has body_size then context.body_size <= {most} else true)"
         ));
     }
     if let Some(graphql) = &rule.graphql {

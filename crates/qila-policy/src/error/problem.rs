@@ -49,6 +49,8 @@ pub enum Problem {
     Source,
     #[error("not a secret's place: expected `env:NAME`, `file:PATH` or `{{command: [PROGRAM, ARGUMENT]}}`")]
     Secret,
+    #[error("a URL with `@`: a user or a password is never written into a policy")]
+    UrlWithUser,
     #[error("{0}")]
     Host(#[from] HostPatternError),
     #[error("header `{0}` frames or routes the request and cannot carry a credential")]

@@ -1,7 +1,7 @@
 //! What the agent can read, write and reach.
-use super::{Clause, can, cannot, list};
+use super::{Clause, can, cannot, list, rule};
 use crate::ClauseId as C;
-use crate::model::{Base, Credential, HostPattern, NetRule, Policy, SyscallBase, WorkspaceMode};
+use crate::model::{Base, Credential, Policy, SyscallBase, WorkspaceMode};
 
 pub(super) fn sentences(policy: &Policy, out: &mut Vec<Clause>) {
     files(policy, out);
@@ -97,7 +97,12 @@ fn files(policy: &Policy, out: &mut Vec<Clause>) {
 fn network(policy: &Policy, out: &mut Vec<Clause>) {
     let net = &policy.network;
     for rule in &net.allow {
-        can(out, C::Allow, format!("can {}", reach(rule)));
+        can(out, C::Allow, format!("can {}", rule::reach(rule)));
+        if let Some(mcp) = &rule.mcp {
+            for text in rule::messages(&rule.host, mcp) {
+                can(out, C::Allow, text);
+            }
+        }
     }
     cannot(
         out,
@@ -172,29 +177,6 @@ fn network(policy: &Policy, out: &mut Vec<Clause>) {
             "cannot reach what listens on the host's loopback",
         );
     }
-}
-
-fn reach(rule: &NetRule) -> String {
-    let methods = match &rule.methods {
-        Some(methods) => format!("send {} requests to", list(methods)),
-        None => "connect to".to_owned(),
-    };
-    let host = match &rule.host {
-        HostPattern::Beneath(name) => format!("every host beneath {name}"),
-        other => other.to_string(),
-    };
-    let ports = if rule.ports.len() == 1 { "port" } else { "ports" };
-    let mut text = format!("{methods} {host} on {ports} {}", list(&rule.ports));
-    if let Some(paths) = &rule.paths {
-        text += &format!(", paths {}", list(paths));
-    }
-    if let Some(credential) = &rule.credential {
-        text += &format!(", with credential `{credential}`");
-    }
-    if let Some(rate) = &rule.rate {
-        text += &format!(", at most {rate}");
-    }
-    text
 }
 
 fn credentials(policy: &Policy, out: &mut Vec<Clause>) {

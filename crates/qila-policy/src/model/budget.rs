@@ -17,6 +17,31 @@ pub struct Budget {
     pub window: Option<Millis>,
 }
 
+impl Budget {
+    /// Whether whoever holds to this budget holds to `other` as well: it bounds the same quantity at no more, over no less.
+    pub fn implies(&self, other: &Budget) -> bool {
+        let amount = self.amount.what() == other.amount.what() && self.amount.value() <= other.amount.value();
+        let host = match (&self.host, &other.host) {
+            (None, _) => true,
+            (Some(own), Some(host)) => own.covers(host),
+            (Some(_), None) => false,
+        };
+        // What all runs of an agent spend together, one of them does not exceed; nor does one host what all hosts do.
+        let per = match (self.per, other.per) {
+            (a, b) if a == b => true,
+            (Per::Agent, Per::Run | Per::Host) | (Per::Run, Per::Host) => true,
+            _ => false,
+        };
+        // Windows lie side by side: those of a multiple of the length hold whole ones.
+        let window = match (self.window, other.window) {
+            (None, _) => true,
+            (Some(own), Some(window)) => window.0 > 0 && own.0.is_multiple_of(window.0),
+            (Some(_), None) => false,
+        };
+        amount && host && per && window
+    }
+}
+
 /// A quantity and its bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -127,6 +152,44 @@ impl TraceContent {
             TraceContent::None => "none",
             TraceContent::Hash => "hash",
             TraceContent::Keep => "keep",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_budget_implies_what_is_looser() {
+        let read = |text: &str| {
+            let file = format!(
+                "version: 1\nnetwork: {{allow: [{{host: a.org, methods: [GET]}}, {{host: \"*.b.org\", methods: [GET]}}]}}\nbudgets: [{{{text}}}]\n"
+            );
+            let policy = crate::parse("p", &file, &mut crate::NoFiles).unwrap();
+            policy.budgets.into_iter().next().unwrap()
+        };
+        for (one, other, expected) in [
+            ("money: 5 USD", "money: 5 USD", true),
+            ("money: 4 USD", "money: 5 USD", true),
+            ("money: 6 USD", "money: 5 USD", false),
+            ("requests: 1", "bytes: 1KiB", false),
+            ("requests: 5, per: agent", "requests: 5", true),
+            ("requests: 5", "requests: 5, per: agent", false),
+            ("requests: 5", "requests: 5, per: host", true),
+            ("requests: 5, per: host", "requests: 5", false),
+            ("requests: 5", "requests: 5, host: a.org", true),
+            ("requests: 5, host: a.org", "requests: 5", false),
+            (
+                "requests: 5, host: \"*.b.org\"",
+                "requests: 5, host: x.b.org",
+                true,
+            ),
+            ("requests: 5", "requests: 5, window: 1h", true),
+            ("requests: 5, window: 1h", "requests: 5", false),
+            ("requests: 5, window: 1d", "requests: 5, window: 1h", true),
+            ("requests: 5, window: 90m", "requests: 5, window: 1h", false),
+        ] {
+            let other_text = other.replace("x.b.org", "\"*.b.org\"");
+            assert_eq!(read(one).implies(&read(&other_text)), expected, "{one} / {other}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a policy says, as typed values. The text form is read in `parse`.
 mod budget;
 mod condition;
+mod covers;
 mod credential;
 mod filesystem;
 mod glob;
@@ -17,7 +18,7 @@ pub use filesystem::{Base, Filesystem, PolicyPath, WorkspaceMode};
 pub use glob::{MAX_GLOB, MAX_TEXT, PathGlob, TextGlob};
 pub use network::{HostName, HostPattern, HostPatternError, Network, NetworkRates};
 pub use resources::{DiskLimit, MemoryLimit, Resources};
-pub use rule::{GraphQlKind, GraphQlRule, McpRule, NetRule};
+pub use rule::{GraphQlKind, GraphQlRule, McpRule, NetRule, READ_BOUND};
 pub use source::{Access, Aws, GithubApp, Oauth2, SecretRef, ServiceUrl, Source, Vault};
 pub use syscalls::{SyscallBase, Syscalls};
 

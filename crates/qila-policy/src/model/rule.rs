@@ -6,6 +6,9 @@ use qila_types::{Bytes, Rate};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Largest body that is read whole to decide over it, where the rule names no other bound.
+pub const READ_BOUND: Bytes = Bytes(1 << 20);
+
 /// One allow rule. A rule that asks anything about a request, or places a credential, is intercepted: TLS ends at the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct NetRule {
@@ -73,6 +76,11 @@ impl NetRule {
             (self.credential.is_some(), "a credential"),
         ];
         asks.into_iter().find(|(asked, _)| *asked).map(|(_, what)| what)
+    }
+
+    /// The largest body of a request: the rule's own bound, or [`READ_BOUND`] where the body is read whole; none means any.
+    pub fn body_bound(&self) -> Option<Bytes> {
+        self.body.or(self.reads_body().then_some(READ_BOUND))
     }
 
     /// Whether it takes the body of a request, not only its size, to decide.

@@ -142,6 +142,12 @@ pub(super) fn when(r: &mut Reader<'_>, node: &Node, path: &Path<'_>, rule: &NetR
         r.problem(node.at, path, problem);
         return None;
     }
+    let odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.chars().any(odd) {
+        let problem = Problem::Condition("it holds a control character".to_owned());
+        r.problem(node.at, path, problem);
+        return None;
+    }
     if text.trim().is_empty() {
         r.problem(
             node.at,

@@ -132,7 +132,13 @@ impl<'n, 'p> Part<'n, 'p> {
     }
 
     fn url(&self, r: &mut Reader<'_>, key: &str) -> Option<ServiceUrl> {
-        self.form(r, key, URL, form::service_url).map(ServiceUrl)
+        let (node, path) = (self.fields.get(key)?, self.path.key(key));
+        if r.text(node, &path, URL)?.contains('@') {
+            // What stands before it may be a password.
+            r.problem(node.at, &path, Problem::UrlWithUser);
+            return None;
+        }
+        r.form(node, &path, URL, form::service_url).map(ServiceUrl)
     }
 
     fn secret(&self, r: &mut Reader<'_>, key: &str) -> Option<SecretRef> {
