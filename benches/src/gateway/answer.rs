@@ -25,7 +25,11 @@ enum Length {
 impl<S: Read + Write> Answers<S> {
     /// Over a stream.
     pub fn new(stream: S) -> Answers<S> {
-        Answers { stream: BufReader::with_capacity(16 << 10, stream), line: Vec::new(), body: Vec::new() }
+        Answers {
+            stream: BufReader::with_capacity(16 << 10, stream),
+            line: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     /// Sends a request and takes the answer, which must be so many bytes of the right kind.
@@ -55,7 +59,11 @@ impl<S: Read + Write> Answers<S> {
             while let Some(end) = self.body.windows(2).position(|two| two == b"\n\n") {
                 let event: Vec<u8> = self.body.drain(..end + 2).collect();
                 let text = String::from_utf8_lossy(&event);
-                let sent: u64 = text.trim().strip_prefix("data: ").and_then(|n| n.parse().ok()).ok_or("no event")?;
+                let sent: u64 = text
+                    .trim()
+                    .strip_prefix("data: ")
+                    .and_then(|n| n.parse().ok())
+                    .ok_or("no event")?;
                 first = first.or(Some(now.saturating_sub(sent) as f64 / 1e3));
                 seen += 1;
             }
@@ -67,12 +75,19 @@ impl<S: Read + Write> Answers<S> {
     }
 
     fn send(&mut self, request: &[u8]) -> Result<(), String> {
-        self.stream.get_mut().write_all(request).map_err(|error| format!("sending: {error}"))
+        self.stream
+            .get_mut()
+            .write_all(request)
+            .map_err(|error| format!("sending: {error}"))
     }
 
     fn line(&mut self) -> Result<String, String> {
         self.line.clear();
-        let read = self.stream.by_ref().take(MAX_LINE).read_until(b'\n', &mut self.line);
+        let read = self
+            .stream
+            .by_ref()
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut self.line);
         match read {
             Ok(0) => Err("the connection ended".to_owned()),
             Ok(_) => Ok(String::from_utf8_lossy(&self.line).trim_end().to_owned()),
@@ -113,7 +128,9 @@ impl<S: Read + Write> Answers<S> {
         }
         self.body.resize(held + size, 0);
         let room = self.body.get_mut(held..).unwrap_or_default();
-        self.stream.read_exact(room).map_err(|error| format!("reading: {error}"))
+        self.stream
+            .read_exact(room)
+            .map_err(|error| format!("reading: {error}"))
     }
 }
 
@@ -143,9 +160,15 @@ mod tests {
 
     #[test]
     fn only_the_right_answer_counts() {
-        assert_eq!(asked("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nqqq", 3), Ok(()));
         assert_eq!(
-            asked("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nqq\r\n1\r\nq\r\n0\r\n\r\n", 3),
+            asked("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nqqq", 3),
+            Ok(())
+        );
+        assert_eq!(
+            asked(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nqq\r\n1\r\nq\r\n0\r\n\r\n",
+                3
+            ),
             Ok(())
         );
         for (wrong, bytes) in [

@@ -16,12 +16,21 @@ const SETTLE: Duration = Duration::from_millis(300);
 pub fn row(ways: &Ways, load: &Load) -> Row {
     let title = format!("memory per idle intercepted connection, of {}", load.connections);
     let target = Target::AtMost(48.0);
-    let one = Load { connections: 1, ..*load };
+    let one = Load {
+        connections: 1,
+        ..*load
+    };
     let both = resident(ways, &one).and_then(|one| Ok((one, resident(ways, load)?)));
     match both {
         Ok((one, all)) => {
             let each = all.saturating_sub(one) as f64 / load.connections.saturating_sub(1).max(1) as f64;
-            Row::measured(title, target, "KiB", each, json!({"with_one_kib": one, "with_all_kib": all, "of": "VmRSS of all of Qila's processes"}))
+            Row::measured(
+                title,
+                target,
+                "KiB",
+                each,
+                json!({"with_one_kib": one, "with_all_kib": all, "of": "VmRSS of all of Qila's processes"}),
+            )
         }
         Err(missing) => Row::without(title, target, "KiB", missing),
     }

@@ -1,7 +1,7 @@
 //! One authority and one server's certificate (ECDSA P-256), for the origin and for every peer alike.
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 
 /// The name that the load asks for.
 pub const HOST: &str = "api.bench.test";
@@ -26,13 +26,19 @@ impl Keys {
     pub fn make(folder: &Path) -> Result<Keys, String> {
         let wrong = |error: rcgen::Error| format!("making certificates: {error}");
         let mut authority = CertificateParams::new(Vec::new()).map_err(wrong)?;
+        // Two different names: else the server's certificate looks self-signed to OpenSSL.
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, "Qila bench CA");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let issuer =
             CertifiedIssuer::self_signed(authority, KeyPair::generate().map_err(wrong)?).map_err(wrong)?;
         let key = KeyPair::generate().map_err(wrong)?;
         let names = [HOST, PLAIN_HOST, "localhost", "127.0.0.1"].map(str::to_owned);
-        let server = CertificateParams::new(names).map_err(wrong)?;
+        let mut server = CertificateParams::new(names).map_err(wrong)?;
+        server.distinguished_name.push(DnType::CommonName, HOST);
+        server.use_authority_key_identifier_extension = true;
         let certificate = server.signed_by(&key, &issuer).map_err(wrong)?.pem();
         let write = |name: &str, text: &str| {
             let path = folder.join(name);

@@ -71,15 +71,26 @@ impl Load {
     fn read(words: &[String]) -> Result<Load, String> {
         let given: BTreeMap<&str, &str> = words.iter().filter_map(|word| word.split_once('=')).collect();
         let need = |name: &str| given.get(name).copied().ok_or(format!("`load` needs {name}=…"));
-        let number = |name: &str| need(name)?.parse::<f64>().map_err(|_| format!("{name} is not a number"));
+        let number = |name: &str| {
+            need(name)?
+                .parse::<f64>()
+                .map_err(|_| format!("{name} is not a number"))
+        };
         let variable = |name: &str| std::env::var(name).map_err(|_| format!("{name} is not set"));
         // Inside, both are where the sandbox says.
-        let authority = given.get("ca").map_or_else(|| variable("SSL_CERT_FILE"), |path| Ok((*path).to_owned()))?;
-        let key = given.get("key").map_or_else(|| variable("MODEL_API_KEY"), |key| Ok((*key).to_owned()))?;
+        let authority = given
+            .get("ca")
+            .map_or_else(|| variable("SSL_CERT_FILE"), |path| Ok((*path).to_owned()))?;
+        let key = given
+            .get("key")
+            .map_or_else(|| variable("MODEL_API_KEY"), |key| Ok((*key).to_owned()))?;
         let host = need("host")?;
         let bytes = number("bytes")? as usize;
         let ask = |path: String| {
-            format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {key}\r\naccept: */*\r\n\r\n").into_bytes()
+            format!(
+                "GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {key}\r\naccept: */*\r\n\r\n"
+            )
+            .into_bytes()
         };
         Ok(Load {
             address: need("address")?.to_owned(),
@@ -98,7 +109,8 @@ impl Load {
         let stream = TcpStream::connect(&self.address).map_err(wrong)?;
         stream.set_nodelay(true).map_err(wrong)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(wrong)?;
-        let client = ClientConnection::new(self.config.clone(), self.name.clone()).map_err(|error| error.to_string())?;
+        let client = ClientConnection::new(self.config.clone(), self.name.clone())
+            .map_err(|error| error.to_string())?;
         Ok(Answers::new(StreamOwned::new(client, stream)))
     }
 
@@ -124,10 +136,14 @@ impl Load {
 
     /// Several connections, each one request after another: requests per second.
     fn rate(&self) -> Result<Value, String> {
-        self.together(WARM_REQUESTS, || self.connect().map(Some), |stream| match stream {
-            Some(stream) => self.ask(stream),
-            None => Err("no connection".to_owned()),
-        })
+        self.together(
+            WARM_REQUESTS,
+            || self.connect().map(Some),
+            |stream| match stream {
+                Some(stream) => self.ask(stream),
+                None => Err("no connection".to_owned()),
+            },
+        )
     }
 
     /// Several at a time, each a new connection with a full handshake and one request: connections per second.
@@ -153,11 +169,14 @@ impl Load {
                             once(&mut state)?;
                             done.fetch_add(1, Ordering::Relaxed);
                         }
-                        Ok(())
+                        Ok::<(), String>(())
                     })
                 })
                 .collect();
-            while done.load(Ordering::Relaxed) < warm && start.elapsed() < WARM_TIME && !workers.iter().all(|w| w.is_finished()) {
+            while done.load(Ordering::Relaxed) < warm
+                && start.elapsed() < WARM_TIME
+                && !workers.iter().all(|w| w.is_finished())
+            {
                 thread::sleep(Duration::from_millis(2));
             }
             warmed.store(done.load(Ordering::Relaxed), Ordering::Relaxed);

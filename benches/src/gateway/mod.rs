@@ -34,8 +34,16 @@ impl Effort {
     /// For the published figures, or for a look.
     pub fn new(quick: bool) -> Effort {
         match quick {
-            true => Effort { rounds: 1, seconds: 0.7, idle: 100 },
-            false => Effort { rounds: 5, seconds: 1.5, idle: 400 },
+            true => Effort {
+                rounds: 1,
+                seconds: 0.7,
+                idle: 100,
+            },
+            false => Effort {
+                rounds: 5,
+                seconds: 1.5,
+                idle: 400,
+            },
         }
     }
 }
@@ -47,7 +55,11 @@ struct Measured {
 
 impl Measured {
     fn samples(&self, way: Way, field: &str) -> Result<Samples, Missing> {
-        let found = self.found.iter().find(|(at, _)| *at == way).ok_or("not measured")?;
+        let found = self
+            .found
+            .iter()
+            .find(|(at, _)| *at == way)
+            .ok_or("not measured")?;
         let values = found.1.as_ref().map_err(Clone::clone)?;
         let numbers: Option<Vec<f64>> = values.iter().map(|value| value.get(field)?.as_f64()).collect();
         Ok(Samples(numbers.ok_or("the client printed no figure")?))
@@ -65,7 +77,8 @@ impl Measured {
 
 /// Runs a load over the ways in turn, so that a drift of the machine meets them all.
 fn measure(ways: &Ways, load: &Load, over: &[Way], rounds: usize) -> Measured {
-    let mut found: Vec<(Way, Result<Vec<Value>, Missing>)> = over.iter().map(|way| (*way, Ok(Vec::new()))).collect();
+    let mut found: Vec<(Way, Result<Vec<Value>, Missing>)> =
+        over.iter().map(|way| (*way, Ok(Vec::new()))).collect();
     for round in 0..rounds {
         for turn in 0..over.len() {
             let Some((way, Ok(values))) = found.get_mut((round + turn) % over.len()) else {
@@ -96,7 +109,12 @@ fn measure(ways: &Ways, load: &Load, over: &[Way], rounds: usize) -> Measured {
 pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>, effort: Effort) -> Result<Vec<Row>, String> {
     println!("note: {}", ways::pin());
     let ways = Ways::start(scratch, qila)?;
-    let load = |kind, connections| Load { kind, connections, seconds: effort.seconds, bytes: BYTES };
+    let load = |kind, connections| Load {
+        kind,
+        connections,
+        seconds: effort.seconds,
+        bytes: BYTES,
+    };
     let all = [Way::Direct, Way::Nginx, Way::Mitmproxy, Way::Qila];
     let mut rows = Vec::new();
 
@@ -105,25 +123,100 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>, effort: Effort) -> 
     for (field, limit) in [("p50", 150.0), ("p99", 1000.0)] {
         let title = format!("added latency of an intercepted request with a credential, keep-alive, {field}");
         rows.push(added(&latency, Way::Qila, &title, field, Target::AtMost(limit)));
-        for (way, name) in [(Way::Plain, "Qila, no credential"), (Way::Nginx, "nginx"), (Way::Mitmproxy, "mitmproxy")] {
-            rows.push(added(&latency, way, &format!("the same, {name}, {field}"), field, Target::None));
+        for (way, name) in [
+            (Way::Plain, "Qila, no credential"),
+            (Way::Nginx, "nginx"),
+            (Way::Mitmproxy, "mitmproxy"),
+        ] {
+            rows.push(added(
+                &latency,
+                way,
+                &format!("the same, {name}, {field}"),
+                field,
+                Target::None,
+            ));
         }
     }
-    let rate = measure(&ways, &load("rate", 16), &[&all[..], &[Way::Plain]].concat(), effort.rounds);
-    rows.push(over(&rate, Way::Qila, Way::Nginx, "intercepted requests/s, 16 connections ÷ nginx as TLS reverse proxy", Target::AtLeast(0.7)));
-    rows.push(over(&rate, Way::Qila, Way::Mitmproxy, "intercepted requests/s, 16 connections ÷ mitmproxy", Target::AtLeast(10.0)));
-    rows.push(over(&rate, Way::Plain, Way::Nginx, "the same without a credential ÷ nginx", Target::None));
+    let rate = measure(
+        &ways,
+        &load("rate", 16),
+        &[&all[..], &[Way::Plain]].concat(),
+        effort.rounds,
+    );
+    rows.push(over(
+        &rate,
+        Way::Qila,
+        Way::Nginx,
+        "intercepted requests/s, 16 connections ÷ nginx as TLS reverse proxy",
+        Target::AtLeast(0.7),
+    ));
+    rows.push(over(
+        &rate,
+        Way::Qila,
+        Way::Mitmproxy,
+        "intercepted requests/s, 16 connections ÷ mitmproxy",
+        Target::AtLeast(10.0),
+    ));
+    rows.push(over(
+        &rate,
+        Way::Plain,
+        Way::Nginx,
+        "the same without a credential ÷ nginx",
+        Target::None,
+    ));
     rows.extend(crate::bulk::rows(scratch, qila, effort.rounds.max(3)));
     let fresh = measure(&ways, &load("connections", 8), &all, effort.rounds);
-    rows.push(over(&fresh, Way::Qila, Way::Nginx, "new TLS connections/s intercepted, warm certificate cache ÷ nginx", Target::AtLeast(0.7)));
-    rows.push(over(&fresh, Way::Qila, Way::Mitmproxy, "new TLS connections/s intercepted ÷ mitmproxy", Target::None));
-    rows.push(held::row(&ways, &Load { seconds: 1.0, ..load("idle", effort.idle) }));
+    rows.push(over(
+        &fresh,
+        Way::Qila,
+        Way::Nginx,
+        "new TLS connections/s intercepted, warm certificate cache ÷ nginx",
+        Target::AtLeast(0.7),
+    ));
+    rows.push(over(
+        &fresh,
+        Way::Qila,
+        Way::Mitmproxy,
+        "new TLS connections/s intercepted ÷ mitmproxy",
+        Target::None,
+    ));
+    rows.push(held::row(
+        &ways,
+        &Load {
+            seconds: 1.0,
+            ..load("idle", effort.idle)
+        },
+    ));
     rows.push(rules::row());
     let events = measure(&ways, &load("events", 1), &all, effort.rounds);
-    rows.push(added(&events, Way::Qila, "first streamed token (server-sent event), delay added, p50", "p50", Target::AtMost(200.0)));
-    rows.push(added(&events, Way::Qila, "first streamed token, delay added, p99", "p99", Target::None));
-    rows.push(added(&events, Way::Nginx, "the same, nginx, p50", "p50", Target::None));
-    rows.push(added(&events, Way::Mitmproxy, "the same, mitmproxy, p50", "p50", Target::None));
+    rows.push(added(
+        &events,
+        Way::Qila,
+        "first streamed token (server-sent event), delay added, p50",
+        "p50",
+        Target::AtMost(200.0),
+    ));
+    rows.push(added(
+        &events,
+        Way::Qila,
+        "first streamed token, delay added, p99",
+        "p99",
+        Target::None,
+    ));
+    rows.push(added(
+        &events,
+        Way::Nginx,
+        "the same, nginx, p50",
+        "p50",
+        Target::None,
+    ));
+    rows.push(added(
+        &events,
+        Way::Mitmproxy,
+        "the same, mitmproxy, p50",
+        "p50",
+        Target::None,
+    ));
     Ok(rows)
 }
 

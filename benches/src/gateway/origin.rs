@@ -65,9 +65,13 @@ fn serve(config: Arc<ServerConfig>, stream: TcpStream) -> Option<()> {
     loop {
         let asked = read(&mut stream)?;
         let out = stream.get_mut();
-        let size = asked.path.strip_prefix("/plain/").and_then(|text| text.parse().ok());
+        let size = asked
+            .path
+            .strip_prefix("/plain/")
+            .and_then(|text| text.parse().ok());
         if !asked.known {
-            out.write_all(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n").ok()?;
+            out.write_all(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n")
+                .ok()?;
         } else if asked.path == "/events" {
             events(out)?;
         } else if let Some(body) = size.and_then(|size: usize| body.get(..size)) {
@@ -79,13 +83,17 @@ fn serve(config: Arc<ServerConfig>, stream: TcpStream) -> Option<()> {
             answer.extend_from_slice(body);
             out.write_all(&answer).ok()?;
         } else {
-            out.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").ok()?;
+            out.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+                .ok()?;
         }
     }
 }
 
 fn read(stream: &mut impl BufRead) -> Option<Asked> {
-    let mut asked = Asked { path: String::new(), known: false };
+    let mut asked = Asked {
+        path: String::new(),
+        known: false,
+    };
     let mut read = 0;
     let mut line = String::new();
     loop {
@@ -115,7 +123,8 @@ fn events(out: &mut impl Write) -> Option<()> {
     for _ in 0..EVENTS {
         thread::sleep(PAUSE);
         let event = format!("data: {}\n\n", super::load::now());
-        out.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes()).ok()?;
+        out.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes())
+            .ok()?;
     }
     out.write_all(b"0\r\n\r\n").ok()
 }

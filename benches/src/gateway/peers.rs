@@ -48,7 +48,11 @@ pub fn nginx(folder: &Path, keys: &Keys, origin: SocketAddr, cores: usize) -> Re
     let program = find("nginx").ok_or_else(|| Missing::Absent("nginx is not installed".to_owned()))?;
     let port = free()?;
     let here = folder.display();
-    let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+    let user = if rustix::process::geteuid().is_root() {
+        "user root;"
+    } else {
+        ""
+    };
     let text = format!(
         "daemon off; {user} worker_processes {cores}; pid {here}/nginx.pid; error_log {here}/nginx.error; \
          worker_rlimit_nofile 8192;\n\
@@ -74,17 +78,29 @@ pub fn nginx(folder: &Path, keys: &Keys, origin: SocketAddr, cores: usize) -> Re
     std::fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     let mut command = Command::new(program);
     // The error log of the program's own folder is opened before the configuration is read.
-    command.arg("-c").arg(&path).arg("-p").arg(folder).arg("-e").arg(folder.join("nginx.error"));
+    command
+        .arg("-c")
+        .arg(&path)
+        .arg("-p")
+        .arg(folder)
+        .arg("-e")
+        .arg(folder.join("nginx.error"));
     start("nginx", command, folder, port)
 }
 
 /// mitmproxy in reverse mode: it replaces the credential and verifies the upstream.
 pub fn mitmproxy(folder: &Path, keys: &Keys, origin: SocketAddr) -> Result<Peer, Missing> {
-    let program = std::env::var_os("QILA_BENCH_MITMDUMP").map(PathBuf::from).or_else(|| find("mitmdump"));
+    let program = std::env::var_os("QILA_BENCH_MITMDUMP")
+        .map(PathBuf::from)
+        .or_else(|| find("mitmdump"));
     let program = program.ok_or_else(|| Missing::Absent("mitmproxy is not installed".to_owned()))?;
     let port = free()?;
     let mut command = Command::new(program);
-    command.args(["-q", "--mode", &format!("reverse:https://localhost:{}", origin.port())]);
+    command.args([
+        "-q",
+        "--mode",
+        &format!("reverse:https://localhost:{}", origin.port()),
+    ]);
     command.args(["--listen-host", "127.0.0.1", "-p", &port.to_string()]);
     for setting in [
         format!("confdir={}", folder.join("mitmproxy").display()),
@@ -115,8 +131,15 @@ fn start(name: &'static str, mut command: Command, folder: &Path, port: u16) -> 
     // A peer that does not work here is skipped; only Qila's own failures fail the table.
     let absent = |why: &str| {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
-        let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-        Missing::Absent(format!("{name} {why}: {}", last.chars().take(160).collect::<String>()))
+        let last = text
+            .lines()
+            .rev()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or("it said nothing");
+        Missing::Absent(format!(
+            "{name} {why}: {}",
+            last.chars().take(160).collect::<String>()
+        ))
     };
     while TcpStream::connect(address).is_err() {
         if !matches!(peer.child.try_wait(), Ok(None)) {
@@ -133,5 +156,8 @@ fn start(name: &'static str, mut command: Command, folder: &Path, port: u16) -> 
 /// A port that nobody has now.
 fn free() -> Result<u16, String> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|error| error.to_string())?;
-    listener.local_addr().map(|address| address.port()).map_err(|error| error.to_string())
+    listener
+        .local_addr()
+        .map(|address| address.port())
+        .map_err(|error| error.to_string())
 }

@@ -18,7 +18,9 @@ pub fn row() -> Row {
 fn measured() -> Result<(f64, String), Missing> {
     let program = std::env::var_os("QILA_BENCH_DECIDE")
         .ok_or_else(|| Missing::Absent("the authorizer has no `decide` example here".to_owned()))?;
-    let output = Command::new(program).output().map_err(|error| format!("`decide`: {error}"))?;
+    let output = Command::new(program)
+        .output()
+        .map_err(|error| format!("`decide`: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         return Err(format!("`decide` ended with {}", output.status).into());
@@ -37,7 +39,8 @@ fn slowest(text: &str) -> Option<f64> {
 mod tests {
     #[test]
     fn the_slowest_counts() {
-        let text = "access   first µs  p50 µs  p99 µs\nlook-up  20.0  1.0  3.5\nrequest, large   90.1  10.0  41.5\n";
+        let text =
+            "access   first µs  p50 µs  p99 µs\nlook-up  20.0  1.0  3.5\nrequest, large   90.1  10.0  41.5\n";
         assert_eq!(super::slowest(text), Some(41.5));
         assert_eq!(super::slowest("nothing"), None);
     }

@@ -83,7 +83,15 @@ impl Ways {
             Ok((qila.clone(), options(scratch, &keys, origin)?))
         });
         let client = crate::bulk::own_copy(&workspace)?;
-        Ok(Ways { workspace, keys, origin, client, nginx, mitmproxy, qila })
+        Ok(Ways {
+            workspace,
+            keys,
+            origin,
+            client,
+            nginx,
+            mitmproxy,
+            qila,
+        })
     }
 
     /// The command that runs a load that way.
@@ -126,7 +134,9 @@ fn options(scratch: &Scratch, keys: &Keys, origin: SocketAddr) -> Result<Vec<Str
          credentials:\n  model:\n    source: env:QILA_BENCH_KEY\n    placement: bearer\n    hosts: [{HOST}]\n    env: [MODEL_API_KEY]\n"
     );
     let path = policy(scratch, "gateway-load", &text)?;
-    let mut options = ["--policy", &path, "--isolation", "process"].map(str::to_owned).to_vec();
+    let mut options = ["--policy", &path, "--isolation", "process"]
+        .map(str::to_owned)
+        .to_vec();
     options.extend([HOST, PLAIN_HOST].map(|host| format!("--upstream={host}:443={origin}")));
     options.push(format!("--upstream-ca={}", keys.authority.display()));
     Ok(options)
@@ -134,14 +144,24 @@ fn options(scratch: &Scratch, keys: &Keys, origin: SocketAddr) -> Result<Vec<Str
 
 /// Runs it once and takes the JSON of its last line.
 pub fn run(program: &Program) -> Result<Value, String> {
-    let output = program.command().output().map_err(|error| format!("{}: no start: {error}", program.name))?;
+    let output = program
+        .command()
+        .output()
+        .map_err(|error| format!("{}: no start: {error}", program.name))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let found = text.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok());
+    let found = text
+        .lines()
+        .rev()
+        .find_map(|line| serde_json::from_str::<Value>(line).ok());
     match found {
         Some(found) if output.status.success() && found.is_object() => Ok(found),
         _ => {
             let why = String::from_utf8_lossy(&output.stderr);
-            let last = why.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
+            let last = why
+                .lines()
+                .rev()
+                .find(|line| !line.trim().is_empty())
+                .unwrap_or("no message");
             let last: String = last.chars().take(200).collect();
             Err(format!("{} ended with {}: {last}", program.name, output.status))
         }
@@ -155,11 +175,13 @@ pub fn pin() -> String {
         return "not pinned: the cores cannot be read".to_owned();
     };
     let mut two = CpuSet::new();
-    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| may.is_set(*core)).take(2).collect();
+    let cores: Vec<usize> = (0..CpuSet::MAX_CPU)
+        .filter(|core| may.is_set(*core))
+        .take(2)
+        .collect();
     cores.iter().for_each(|core| two.set(*core));
     match sched_setaffinity(None, &two) {
         Ok(()) => format!("client, proxy and origin share cores {cores:?}"),
         Err(error) => format!("not pinned: {error}"),
     }
 }
-
