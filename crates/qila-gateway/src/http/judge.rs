@@ -22,6 +22,8 @@ pub(super) struct Known {
     headers: HeaderMap,
     size: Option<u64>,
     body: Option<BodyFacts>,
+    /// Whether it becomes a WebSocket.
+    socket: bool,
 }
 
 impl Known {
@@ -37,6 +39,7 @@ impl Known {
                 headers: Some(&self.headers),
                 body_size: self.size,
                 body: self.body.as_ref(),
+                upgrade: self.socket,
             },
         })
     }
@@ -79,6 +82,7 @@ pub(super) async fn judge(
             false => body.as_ref().and_then(|b| b.size_hint().exact()),
         },
         body: none.then_some(BodyFacts::None),
+        socket,
     };
     let verdict = known.ask(rules, exchange);
     let Some(need) = verdict.needs_body else {
