@@ -25,11 +25,11 @@ fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
-# The agents of third parties, at pinned versions, while the compiler works. What could not be installed is skipped, and said.
-tests/agents/setup.sh >"$log.setup" 2>&1 &
+# Agents and clients of third parties, at pinned versions, while the compiler works. What could not be installed is skipped, and said.
+{ s=0; tests/agents/setup.sh || s=1; tests/protocols/setup.sh || s=1; exit $s; } >"$log.setup" 2>&1 &
 setup=$!
 cargo test --workspace --no-run
-wait "$setup" || { echo "some agents could not be installed:"; tail -n 20 "$log.setup"; }
+wait "$setup" || { echo "some agents or clients could not be installed:"; tail -n 20 "$log.setup"; }
 rm -f "$log.setup"
 cargo test --workspace --no-fail-fast -- --show-output 2>&1 | tee "$log" || status=$?
 skipped=$(grep -c '^skipped: ' "$log" || true)

@@ -6,7 +6,13 @@
 pub const LAYERS: &[&[&str]] = &[
     &["qila-types"],
     &["qila-policy"],
-    &["qila-authorizer", "qila-inspect", "qila-seccomp", "qila-wire"],
+    &[
+        "qila-authorizer",
+        "qila-inspect",
+        "qila-meter",
+        "qila-seccomp",
+        "qila-wire",
+    ],
     &["qila-plan"],
     &["qila-sys"],
     &["qila-workspace"],
@@ -35,6 +41,7 @@ pub const LAYERS: &[&[&str]] = &[
         "qila-bench",
         "xtask",
     ],
+    &["qila-protocols"],
 ];
 
 /// Packages that must stay pure, and the crates that would give them a way to touch the world.
@@ -44,6 +51,7 @@ pub const PURE: &[&str] = &[
     "qila-plan",
     "qila-authorizer",
     "qila-inspect",
+    "qila-meter",
     "qila-wire",
 ];
 
@@ -91,6 +99,7 @@ pub const UNPRIVILEGED: &[&str] = &[
     "qila-evidence",
     "qila-gateway",
     "qila-guest",
+    "qila-protocols",
     "qila-sandbox",
     "qila-sys",
     "qila-workspace",
@@ -102,6 +111,7 @@ pub const STAGES: &[(&str, u64)] = &[
     ("qila-escape", 420),
     ("qila-agents", 300),
     ("qila-conformance", 300),
+    ("qila-protocols", 420),
 ];
 
 /// Seconds that a test binary outside [`STAGES`] may take.

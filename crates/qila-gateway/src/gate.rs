@@ -43,6 +43,8 @@ pub(crate) struct Gate {
 pub(crate) struct Rules {
     pub(crate) authorizer: Authorizer,
     pub(crate) rates: Rates,
+    /// Rules under which messages of MCP servers come back.
+    pub(crate) mcp: Vec<usize>,
     /// What is kept of what models said.
     pub(crate) traces: TraceContent,
     /// Counts from one.
@@ -55,6 +57,10 @@ impl Rules {
         Ok(Rules {
             authorizer: Authorizer::compile(permit)?,
             rates: Rates::of(permit.policy()),
+            mcp: (permit.policy().network.allow.iter().enumerate())
+                .filter(|(_, rule)| rule.mcp.is_some())
+                .map(|(at, _)| at)
+                .collect(),
             traces: permit.policy().traces.content,
             number,
         })

@@ -30,7 +30,9 @@ fn read(text: &[u8], step: usize) -> (Vec<Owned>, Vec<u8>) {
     (events, written)
 }
 
-fn check(text: &str, want: &[(&str, Option<&str>, Option<&str>, Option<u64>)]) {
+type Wanted<'a> = (&'a str, Option<&'a str>, Option<&'a str>, Option<u64>);
+
+fn check(text: &str, want: &[Wanted<'_>]) {
     let want: Vec<Owned> = want
         .iter()
         .map(|(n, d, i, r)| ((*n).to_owned(), d.map(str::to_owned), i.map(str::to_owned), *r))

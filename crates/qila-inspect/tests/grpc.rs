@@ -34,7 +34,8 @@ fn run(
 fn framing() {
     use GrpcError::*;
     let two = [message(0, b"hello"), message(0, b"")].concat();
-    let table: Vec<(Vec<u8>, bool, Result<(), GrpcError>, u64)> = vec![
+    type Row = (Vec<u8>, bool, Result<(), GrpcError>, u64);
+    let table: Vec<Row> = vec![
         (vec![], false, Ok(()), 0),
         (message(0, b""), false, Ok(()), 1),
         (two.clone(), false, Ok(()), 2),

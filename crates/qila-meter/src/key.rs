@@ -1,9 +1,11 @@
 //! The keys that the readers know, as an enumeration: a path of these is matched like any other pattern.
+use std::sync::OnceLock;
 
 macro_rules! keys {
     ($($name:ident = $first:literal $(| $other:literal)*),* $(,)?) => {
         /// A known key of an object, an element of a list, or any other key.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[allow(clippy::enum_variant_names, reason = "they are named as the APIs name them")]
         pub(crate) enum K {
             /// A key that nothing here reads.
             Other,
@@ -15,14 +17,6 @@ macro_rules! keys {
         const NAMES: &[(&str, K)] = &[$(($first, K::$name), $(($other, K::$name),)*)*];
 
         impl K {
-            /// The key as written, escapes decoded.
-            pub(crate) fn of(key: &[u8]) -> K {
-                match key {
-                    $(_ if key == $first.as_bytes() $(|| key == $other.as_bytes())* => K::$name,)*
-                    _ => K::Other,
-                }
-            }
-
             /// Its usual spelling.
             pub(crate) fn name(self) -> &'static str {
                 match self {
@@ -35,21 +29,41 @@ macro_rules! keys {
     };
 }
 
+/// The keys in order: as they are, and in lower case.
+fn sorted(lower: bool) -> Vec<(String, K)> {
+    let spelled = |name: &str| {
+        if lower {
+            name.to_ascii_lowercase()
+        } else {
+            name.to_owned()
+        }
+    };
+    let mut list: Vec<(String, K)> = NAMES.iter().map(|(name, k)| (spelled(name), *k)).collect();
+    list.sort();
+    list
+}
+
+fn look_up(list: &[(String, K)], key: &[u8]) -> Option<K> {
+    let at = list.binary_search_by(|(name, _)| name.as_bytes().cmp(key)).ok()?;
+    list.get(at).map(|(_, k)| *k)
+}
+
 impl K {
+    /// The key as written, escapes decoded.
+    pub(crate) fn of(key: &[u8]) -> K {
+        static EXACT: OnceLock<Vec<(String, K)>> = OnceLock::new();
+        look_up(EXACT.get_or_init(|| sorted(false)), key).unwrap_or(K::Other)
+    }
+
     /// The known key that a lenient server may take this one for: readers in Go ignore case, by Unicode's simple folding.
     pub(crate) fn mistaken(key: &[u8]) -> Option<K> {
-        let text: String = String::from_utf8_lossy(key)
-            .chars()
-            .map(|c| match c {
-                '\u{17f}' => 's',
-                '\u{212a}' => 'k',
-                c => c.to_ascii_lowercase(),
-            })
-            .collect();
-        NAMES
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(&text))
-            .map(|(_, k)| *k)
+        static LOWER: OnceLock<Vec<(String, K)>> = OnceLock::new();
+        let mut folded = key.to_ascii_lowercase();
+        if !folded.is_ascii() {
+            let text = String::from_utf8_lossy(&folded);
+            folded = text.replace('\u{17f}', "s").replace('\u{212a}', "k").into_bytes();
+        }
+        look_up(LOWER.get_or_init(|| sorted(true)), &folded)
     }
 }
 
@@ -72,6 +86,7 @@ keys! {
     CachedContentCount = "cachedContentTokenCount",
     Cached = "cached_tokens",
     CallId = "call_id",
+    Caller = "caller",
     CandidateCount = "candidateCount" | "candidate_count",
     Candidates = "candidates",
     CandidatesCount = "candidatesTokenCount",
@@ -138,6 +153,7 @@ keys! {
     Models = "models",
     N = "n",
     Name = "name",
+    Namespace = "namespace",
     Output = "output",
     OutputConfig = "output_config",
     OutputDetails = "output_tokens_details",
@@ -203,6 +219,7 @@ keys! {
     ToolCalls = "tool_calls",
     ToolChoice = "tool_choice",
     ToolConfig = "toolConfig" | "tool_config",
+    ToolName = "tool_name",
     ToolUseId = "tool_use_id",
     ToolUsePromptCount = "toolUsePromptTokenCount",
     Tools = "tools",

@@ -120,10 +120,9 @@ impl Sse {
 
     fn line_ends(&mut self, take: &mut impl FnMut(Item<'_>)) {
         match self.state {
-            State::Name(0) | State::Start => {
-                if std::mem::take(&mut self.open) {
-                    take(Item::End);
-                }
+            State::Name(0) | State::Start if self.open => {
+                self.open = false;
+                take(Item::End);
             }
             State::Name(n) if n == DATA.len() => self.begin(take),
             _ => {}

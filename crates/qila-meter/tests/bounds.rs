@@ -172,9 +172,18 @@ fn response(call: &Call, input: u64, output: u64, split: [u64; 4]) -> Value {
     }
 }
 
+/// A part in hundredths, often none or all of it.
+fn share() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0u64), Just(100), 0u64..=100]
+}
+
 proptest! {
     #[test]
-    fn the_worst_case_is_no_less_than_any_use(call in call(), used in [0u64..=100, 0u64..=100], split in [0u64..=100, 0u64..=100, 0u64..=100, 0u64..=100]) {
+    fn the_worst_case_is_no_less_than_any_use(
+        call in call(),
+        used in [share(), share()],
+        split in [share(), share(), share(), share()],
+    ) {
         let prices = Prices::embedded().unwrap();
         let request = call.request();
         let price = prices.find(call.model).unwrap();
@@ -204,7 +213,8 @@ proptest! {
         let usage = Usage { input, cached_input: input * cached / 100, output, ..Usage::default() };
         let larger = Usage { input: input + more[0], output: output + more[1], ..usage };
         prop_assert!(cost(larger) >= cost(usage));
-        prop_assert!(cost(Usage { cached_input: 0, ..usage }) >= cost(usage));
+        let new = Usage { cached_input: 0, ..usage };
+        prop_assert!(cost(new) >= cost(usage));
     }
 }
 
@@ -280,6 +290,28 @@ fn settling_takes_the_dearer_where_it_was_not_told() {
     );
 }
 
+#[test]
+fn one_answer_of_several_is_not_the_end() {
+    let prices = Prices::embedded().unwrap();
+    let body = br#"{"generationConfig":{"maxOutputTokens":1000,"candidateCount":2}}"#;
+    let request = Request::read(
+        Api::Gemini,
+        "/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse",
+        body,
+    )
+    .unwrap();
+    let worst = prices.worst(&request).unwrap();
+    let first = "data: {\"candidates\":[{\"index\":0,\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":5,\"totalTokenCount\":9}}\n\n";
+    let settled = prices.settle(&request, &worst, &read_text(Api::Gemini, first));
+    assert_eq!((settled.exact, settled.usage.output), (false, 2000));
+    let both = format!(
+        "{first}{}",
+        first.replace("\"index\":0", "\"index\":1").replace('9', "12")
+    );
+    let settled = prices.settle(&request, &worst, &read_text(Api::Gemini, &both));
+    assert_eq!((settled.exact, settled.usage.output), (true, 7));
+}
+
 fn step(keep: Keep) -> Step {
     let (api, bytes) = transcript("anthropic.sse");
     let body = br#"{"model":"claude-sonnet-4-6","max_tokens":1024,"stream":true}"#;
@@ -321,7 +353,7 @@ fn a_step_keeps_what_it_may() {
     assert!(
         matches!(
             hashed.tool_calls().next(),
-            Some(("get_weather", Some(Stored::Hashed { bytes: 69, .. })))
+            Some(("get_weather", Some(Stored::Hashed { bytes: 64, .. })))
         ),
         "{text}"
     );

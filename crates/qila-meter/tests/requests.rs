@@ -19,7 +19,7 @@ const CHAT: &str = r#"{
   "messages": [
     {"role": "system", "content": "Be \"brief\"."},
     {"role": "user", "content": [{"type": "text", "text": "Zürich?"}]},
-    {"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"type\":\"image_url\"}"}}]},
+    {"role": "assistant", "content": null, "audio": null, "parsed": null, "refusal": null, "annotations": [{"type": "url_citation"}], "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"type\":\"image_url\"}"}}]},
     {"role": "tool", "tool_call_id": "c1", "content": "{\"n\": 5}"}
   ],
   "tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {"model": {"type": "string"}}}}}],
@@ -33,7 +33,7 @@ const RESPONSES: &str = r#"{
     {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]},
     {"role": "assistant", "content": "hello"},
     {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "s"}], "encrypted_content": "gAAAAA"},
-    {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{}"},
+    {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "namespace": "n", "arguments": "{}"},
     {"type": "function_call_output", "call_id": "c", "output": "ok"},
     {"type": "custom_tool_call", "call_id": "d", "name": "patch", "input": "*** Begin Patch"}
   ],
@@ -47,8 +47,8 @@ const ANTHROPIC: &str = r#"{
   "system": [{"type": "text", "text": "You are Claude.", "cache_control": {"type": "ephemeral"}}],
   "messages": [
     {"role": "user", "content": "hi"},
-    {"role": "assistant", "content": [{"type": "thinking", "thinking": "t", "signature": "s"}, {"type": "tool_use", "id": "t1", "name": "f", "input": {"type": "image", "source": {"url": "u"}}}]},
-    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "ok"}], "is_error": false, "cache_control": {"type": "ephemeral", "ttl": "5m"}}]}
+    {"role": "assistant", "content": [{"type": "thinking", "thinking": "t", "signature": "s"}, {"type": "tool_use", "id": "t1", "name": "f", "caller": {"type": "direct"}, "input": {"type": "image", "source": {"url": "u"}}}]},
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "ok"}], "is_error": false, "cache_control": {"type": "ephemeral", "ttl": "5m", "scope": "global"}}]}
   ],
   "tools": [{"name": "f", "description": "d", "input_schema": {"type": "object"}}, {"type": "bash_20250124", "name": "bash"}],
   "tool_choice": {"type": "auto"}, "metadata": {"user_id": "u"}, "context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}

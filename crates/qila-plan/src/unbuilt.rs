@@ -3,20 +3,6 @@ use qila_policy::model::{Placement, Policy, Source};
 
 /// The first such clause of a policy, and what is missing.
 pub fn unbuilt(policy: &Policy) -> Option<(&'static str, String)> {
-    for (at, rule) in policy.network.allow.iter().enumerate() {
-        let asks = [
-            (!rule.query.is_empty(), "query"),
-            (!rule.headers.is_empty(), "headers"),
-            (rule.body.is_some(), "body"),
-            (rule.graphql.is_some(), "graphql"),
-            (rule.mcp.is_some(), "mcp"),
-            (rule.when.is_some(), "when"),
-        ];
-        if let Some((_, key)) = asks.iter().find(|(asks, _)| *asks) {
-            let what = format!("`{key}` of network.allow[{at}] is not enforced by the gateway of this build");
-            return Some(("network.allow", what));
-        }
-    }
     for credential in &policy.credentials {
         let kind = match credential.source {
             Source::Env(_) | Source::File(_) | Source::Command(_) => None,

@@ -31,7 +31,6 @@ impl Policy {
             (n.unix_sockets != m.unix_sockets, ClauseId::UnixSockets),
             (self.credentials != other.credentials, ClauseId::Credentials),
             (self.budgets != other.budgets, ClauseId::Budgets),
-            (self.traces != other.traces, ClauseId::Traces),
             (self.syscalls != other.syscalls, ClauseId::Syscalls),
             (self.environment != other.environment, ClauseId::Environment),
         ];
@@ -70,12 +69,12 @@ mod tests {
                 Some(ClauseId::Read),
             ),
             (
-                "resources: {processes: 9}\nbudgets: [{requests: 5}]",
+                "resources: {processes: 9}\nbudgets: [{requests: 5}, {requests: 2, window: 1m}]",
                 Some(ClauseId::Budgets),
             ),
             (
                 "resources: {processes: 9}\ntraces: {content: keep}",
-                Some(ClauseId::Traces),
+                None,
             ),
             (
                 "resources: {processes: 9}\nsyscalls: strict",
@@ -87,6 +86,14 @@ mod tests {
             ),
         ] {
             assert_eq!(before.fixed_difference(&policy(rest)), expected, "{rest}");
+        }
+        let spends = policy("budgets: [{requests: 5}]");
+        for (rest, expected) in [
+            ("budgets: [{requests: 4}]", Some(ClauseId::Budgets)),
+            ("budgets: [{requests: 6}]", Some(ClauseId::Budgets)),
+            ("", Some(ClauseId::Budgets)),
+        ] {
+            assert_eq!(spends.fixed_difference(&policy(rest)), expected, "{rest}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Bodies on their way: the agent's is searched for placeholders, the upstream's for real values; both are slowed to rates.
 use super::exchange::Speaks;
 use super::grant::Grant;
+use super::mcp::McpFilter;
 use super::metered::Sent;
 use super::trailers;
 use bytes::Bytes;
@@ -48,12 +49,20 @@ pub(crate) struct InBody {
     finder: Option<FinderStream>,
     astray: Rc<Cell<bool>>,
     trailers: bool,
+    /// Bytes that the rule still allows.
+    left: u64,
     pause: Pause,
 }
 
 impl InBody {
     /// Sets `astray` and fails if a placeholder is in it. With `trailers`, what comes after it is passed on too.
-    pub(super) fn new(grant: Rc<Grant>, inner: Sent, astray: Rc<Cell<bool>>, trailers: bool) -> InBody {
+    pub(super) fn new(
+        grant: Rc<Grant>,
+        inner: Sent,
+        astray: Rc<Cell<bool>>,
+        trailers: bool,
+        limit: Option<u64>,
+    ) -> InBody {
         let finder = grant
             .gate
             .secrets
@@ -65,6 +74,7 @@ impl InBody {
             finder,
             astray,
             trailers,
+            left: limit.unwrap_or(u64::MAX),
             pause: Pause::default(),
         }
     }
@@ -117,6 +127,10 @@ impl Body for InBody {
                 if this.finder.as_mut().is_some_and(|f| f.push(&data)) {
                     return Poll::Ready(Some(this.lost()));
                 }
+                let Some(left) = this.left.checked_sub(data.len() as u64) else {
+                    return Poll::Ready(Some(Err(Error::other("a body over what the rule allows"))));
+                };
+                this.left = left;
                 this.paid(data.len())?;
                 this.pause.owe(this.grant.rules.rates.upload.as_ref(), data.len());
                 Poll::Ready(Some(Ok(Frame::data(data))))
@@ -156,6 +170,7 @@ pub(crate) struct Upstream {
     /// Whether what comes after it is passed on too.
     passes_trailers: bool,
     strip: Option<Strip>,
+    mcp: Option<McpFilter>,
     after: Option<HeaderMap>,
     pause: Pause,
 }
@@ -177,6 +192,7 @@ impl OutBody {
         inner: Incoming,
         mask: Option<Mask>,
         strip: Option<Strip>,
+        mcp: Option<McpFilter>,
     ) -> OutBody {
         OutBody::Upstream(Box::new(Upstream {
             passes_trailers: grant.exchange.agent == Speaks::Http2,
@@ -185,6 +201,7 @@ impl OutBody {
             masks: mask.is_some(),
             mask,
             strip,
+            mcp,
             after: None,
             pause: Pause::default(),
         }))
@@ -228,6 +245,14 @@ impl Upstream {
                 // Settled and recorded before the agent has the end of it.
                 self.grant.ended();
                 let mut out = Vec::new();
+                if let Some(mcp) = self.mcp.take() {
+                    let mut rest = Vec::new();
+                    mcp.finish(&self.grant, &mut rest).map_err(Error::other)?;
+                    match &mut self.mask {
+                        Some(mask) => mask.push(&rest, &mut out),
+                        None => out = rest,
+                    }
+                }
                 if let Some(strip) = self.strip.take() {
                     let mut rest = Vec::new();
                     strip.finish(&mut rest);
@@ -248,6 +273,17 @@ impl Upstream {
             self.grant.heard(&data);
             self.pause
                 .owe(self.grant.rules.rates.download.as_ref(), data.len());
+            let data = match &mut self.mcp {
+                None => data,
+                Some(mcp) => {
+                    let mut out = Vec::new();
+                    mcp.push(&self.grant, &data, &mut out).map_err(Error::other)?;
+                    if out.is_empty() {
+                        continue;
+                    }
+                    out.into()
+                }
+            };
             let data = match &mut self.strip {
                 None => data,
                 Some(strip) => {
@@ -295,7 +331,7 @@ impl Body for OutBody {
         match self {
             OutBody::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |t| t.len() as u64)),
             // Masking keeps lengths, so that the length the upstream gave stays right.
-            OutBody::Upstream(body) if body.strip.is_some() => SizeHint::default(),
+            OutBody::Upstream(body) if body.strip.is_some() || body.mcp.is_some() => SizeHint::default(),
             OutBody::Upstream(body) => body.inner.size_hint(),
         }
     }

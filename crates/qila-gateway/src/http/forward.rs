@@ -2,6 +2,8 @@
 use super::body::{InBody, OutBody};
 use super::exchange::{Exchange, Speaks};
 use super::grant::Grant;
+use super::judge;
+use super::mcp::McpFilter;
 use super::metered;
 use super::multiplexed::Under;
 use super::refusal::Refusal;
@@ -14,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use qila_authorizer::{Access as Ask, Verdict};
+use qila_authorizer::Verdict;
 use qila_meter::Strip;
 use qila_types::{Access, Decision};
 use std::cell::Cell;
@@ -104,18 +106,12 @@ async fn forward(
             _ => Speaks::Http1,
         },
     };
-    let verdict = rules.authorizer.decide(&Ask::Http {
-        host: to.as_host(),
-        port,
-        method: parts.method.as_str(),
-        path: parts.uri.path(),
-        facts: &qila_authorizer::HttpFacts {
-            query: parts.uri.query(),
-            headers: Some(&parts.headers),
-            upgrade: socket.is_some(),
-            ..Default::default()
-        },
-    });
+    let judging = judge::judge(gate, &rules, &exchange, &parts, body, socket.is_some());
+    let judge::Judged {
+        verdict,
+        known,
+        body: read,
+    } = judging.await.map_err(refused)?;
     if !verdict.allowed {
         return Err(refused(Refusal::by_policy(&verdict, &to, port, &parts)));
     }
@@ -130,7 +126,14 @@ async fn forward(
     let used = credential::place(secret, &mut parts).map_err(|what| refused(Refusal::violation(what)))?;
     credential::none_left(gate.secrets.finder(), &parts).map_err(|what| refused(Refusal::violation(what)))?;
     let masks = gate.may_echo(&to);
-    let charging = metered::charge(gate, &rules, &exchange, &mut parts, body, socket.is_some());
+    let charging = metered::charge(
+        gate,
+        &rules,
+        &exchange,
+        &mut parts,
+        (read, body),
+        socket.is_some(),
+    );
     let (body, mut charged) = charging.await.map_err(refused)?;
     let fresh = socket.is_some() || !session.lines.lead(&to, port);
     if record(gate, &shown, &verdict, used, fresh).await.is_err() {
@@ -138,9 +141,16 @@ async fn forward(
         return Err(refused(Refusal::unrecorded()));
     }
     let strip = charged.strip.take();
-    let grant = Grant::new(gate.clone(), rules, exchange.clone(), &parts, under, charged);
+    let grant = Grant::new(
+        gate.clone(),
+        rules,
+        exchange.clone(),
+        (known, verdict.rule),
+        under,
+        charged,
+    );
     let grant = Rc::new(grant);
-    let plain = masks || grant.is_call();
+    let plain = masks || grant.is_call() || grant.carries_mcp();
 
     if let Some(wish) = socket {
         head::prepare(&mut parts, plain, &exchange, Speaks::Http1);
@@ -160,7 +170,7 @@ async fn forward(
     head::prepare(&mut parts, plain, &exchange, line.speaks());
     let astray = Rc::new(Cell::new(false));
     let trailers = line.speaks() == Speaks::Http2;
-    let body = InBody::new(grant.clone(), body, astray.clone(), trailers);
+    let body = InBody::new(grant.clone(), body, astray.clone(), trailers, verdict.body_limit);
     let request = Request::from_parts(parts, body);
     match session.lines.send(gate, &exchange, line, request).await {
         Ok(response) => back(grant, response, masks, strip).map_err(refused),
@@ -259,13 +269,17 @@ fn back(
     };
     // Of an error nothing is taken out; of a stream nobody knows beforehand how much.
     let strip = strip.filter(|_| parts.status.is_success());
+    let mcp = (grant.carries_mcp() && parts.status.is_success()).then(|| McpFilter::new(&parts.headers));
+    if mcp.is_some() {
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
     if strip.is_some() {
         parts.headers.remove(header::CONTENT_LENGTH);
     }
     let stream = masker.map(qila_inspect::mask::Masker::stream);
     Ok(Response::from_parts(
         parts,
-        OutBody::upstream(grant, body, stream, strip),
+        OutBody::upstream(grant, body, stream, strip, mcp),
     ))
 }
 

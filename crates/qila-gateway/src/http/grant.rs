@@ -1,9 +1,9 @@
 //! Leave to exchange one request and its answer, which a change of the policy may withdraw.
 use super::exchange::Exchange;
+use super::judge::Known;
 use super::metered::Charged;
 use super::multiplexed::Under;
 use crate::gate::{Gate, Rules, denied};
-use http::request::Parts;
 use qila_authorizer::Access as Ask;
 use qila_types::{Access, EventKind};
 use std::cell::Cell;
@@ -16,8 +16,9 @@ pub(crate) struct Grant {
     pub(crate) rules: Rc<Rules>,
     /// Where it goes.
     pub(crate) exchange: Exchange,
-    method: String,
-    path: String,
+    known: Known,
+    /// The rule that allowed it.
+    rule: Option<usize>,
     _under: Option<Under>,
     charged: Charged,
     /// The last rules that were asked, and what they said.
@@ -30,14 +31,14 @@ impl Grant {
         gate: Rc<Gate>,
         rules: Rc<Rules>,
         exchange: Exchange,
-        parts: &Parts,
+        (known, rule): (Known, Option<usize>),
         under: Option<Under>,
         charged: Charged,
     ) -> Grant {
         Grant {
             asked: Cell::new((rules.number, true)),
-            method: parts.method.as_str().to_owned(),
-            path: parts.uri.path().to_owned(),
+            known,
+            rule,
             gate,
             rules,
             exchange,
@@ -80,6 +81,34 @@ impl Grant {
         self.charged.unsent();
     }
 
+    /// Whether the answer carries messages of an MCP server, which are judged too.
+    pub(crate) fn carries_mcp(&self) -> bool {
+        self.rule.is_some_and(|rule| self.rules.mcp.contains(&rule))
+    }
+
+    /// Whether an MCP server may send this to the agent. What it may not is recorded.
+    pub(crate) fn may_send(&self, method: &str) -> bool {
+        let Some(rule) = self.rule else { return false };
+        let (host, port) = (self.exchange.to.as_host(), self.exchange.port);
+        let verdict = self.rules.authorizer.decide(&Ask::McpServer {
+            host,
+            port,
+            rule,
+            method,
+        });
+        if !verdict.allowed {
+            let access = Access::Http {
+                host: self.exchange.to.to_string(),
+                port,
+                method: "MCP server".into(),
+                path: method.chars().take(super::SHOWN).collect(),
+            };
+            let decision = denied(access, verdict.reason);
+            self.gate.recorder.later(EventKind::Decision(decision));
+        }
+        verdict.allowed
+    }
+
     /// Whether it is a call of a model.
     pub(crate) fn is_call(&self) -> bool {
         self.charged.call.is_some()
@@ -92,20 +121,14 @@ impl Grant {
         if !held || number == now.number {
             return held;
         }
-        let verdict = now.authorizer.decide(&Ask::Http {
-            host: self.exchange.to.as_host(),
-            port: self.exchange.port,
-            method: &self.method,
-            path: &self.path,
-            facts: &qila_authorizer::HttpFacts::default(),
-        });
+        let verdict = self.known.ask(&now, &self.exchange);
         self.asked.set((now.number, verdict.allowed));
         if !verdict.allowed {
             let access = Access::Http {
                 host: self.exchange.to.to_string(),
                 port: self.exchange.port,
-                method: self.method.chars().take(32).collect(),
-                path: self.path.chars().take(super::SHOWN).collect(),
+                method: self.known.method().chars().take(32).collect(),
+                path: self.known.path().chars().take(super::SHOWN).collect(),
             };
             let decision = denied(access, format!("the policy was changed: {}", verdict.reason));
             self.gate.recorder.later(EventKind::Decision(decision));

@@ -49,7 +49,7 @@ pub(super) async fn charge(
     rules: &Rules,
     exchange: &Exchange,
     parts: &mut Parts,
-    body: &mut Option<Incoming>,
+    (read, body): (Option<Bytes>, &mut Option<Incoming>),
     socket: bool,
 ) -> Result<(Sent, Charged), Refusal> {
     let host = exchange.to.to_string();
@@ -74,7 +74,10 @@ pub(super) async fn charge(
     }
     let mut claim = Claim {
         requests: 1,
-        bytes: body.as_ref().and_then(|b| b.size_hint().exact()).unwrap_or(0),
+        bytes: match &read {
+            Some(bytes) => bytes.len() as u64,
+            None => body.as_ref().and_then(|b| b.size_hint().exact()).unwrap_or(0),
+        },
         ..Claim::default()
     };
     let Some(api) = found.filter(|_| !socket) else {
@@ -83,12 +86,16 @@ pub(super) async fn charge(
             spend,
             ..Charged::default()
         };
-        let sent = body.take().map_or(Sent::Whole(Bytes::new()), Sent::Stream);
+        let sent = match read {
+            Some(bytes) => Sent::Whole(bytes),
+            None => body.take().map_or(Sent::Whole(Bytes::new()), Sent::Stream),
+        };
         return Ok((sent, charged));
     };
-    let bytes = match body.take() {
-        None => Bytes::new(),
-        Some(body) => whole::read(gate, rules, body, whole::MAX).await?,
+    let bytes = match (read, body.take()) {
+        (Some(bytes), _) => bytes,
+        (None, None) => Bytes::new(),
+        (None, Some(body)) => whole::read(gate, rules, body, whole::MAX).await?,
     };
     let (asked, bytes, strip) = match ask(gate, api, &target, parts, bytes.clone()) {
         Ok(read) => read,

@@ -11,13 +11,11 @@ pub enum StreamError {
     /// A message in it.
     #[error(transparent)]
     Message(#[from] JsonRpcError),
-    /// An event of a type that carries no messages.
-    #[error("an event of another type than `message` in a stream of JSON-RPC messages")]
-    Name,
 }
 
 /// Reads the messages that a server sends as events. Each event is given with its message, to be written on or not. None: an
-/// event without data, or the `endpoint` event of MCP's older transport.
+/// event without data, or the `endpoint` event of MCP's older transport. Events of other types carry no messages; they are
+/// left out, whatever they say.
 #[derive(Debug)]
 pub struct Stream {
     reader: Reader,
@@ -49,8 +47,9 @@ impl Stream {
         let done = self.reader.push(piece, |event| {
             if failed.is_none() {
                 match message(&event, limit) {
-                    Ok(body) => each(event, body),
-                    Err(why) => failed = Some(why),
+                    Ok(Some(body)) => each(event, body),
+                    Ok(None) => {}
+                    Err(why) => failed = Some(StreamError::Message(why)),
                 }
             }
         });
@@ -59,11 +58,12 @@ impl Stream {
     }
 }
 
-fn message(event: &Event<'_>, limit: usize) -> Result<Option<Body>, StreamError> {
+/// The message of an event that may have one; none: one that is left out.
+fn message(event: &Event<'_>, limit: usize) -> Result<Option<Option<Body>>, JsonRpcError> {
     match (event.name, event.data) {
-        (None | Some("message"), Some("") | None) | (Some("endpoint"), _) => Ok(None),
-        (None | Some("message"), Some(data)) => Ok(Some(read(data.as_bytes(), limit)?)),
-        _ => Err(StreamError::Name),
+        (None | Some("message"), Some("") | None) | (Some("endpoint"), _) => Ok(Some(None)),
+        (None | Some("message"), Some(data)) => read(data.as_bytes(), limit).map(|body| Some(Some(body))),
+        _ => Ok(None),
     }
 }
 

@@ -3,7 +3,7 @@ use super::Prices;
 use super::book::{Price, Rates};
 use crate::Api;
 use crate::request::{ADDED, Request};
-use crate::response::Outcome;
+use crate::response::{MAX_CHOICES, Outcome};
 use crate::usage::{MicroUsd, Usage};
 
 /// Why a call has no worst case: what to add to the prices file.
@@ -236,7 +236,16 @@ impl Prices {
             let asked = self.cost(&request.model, usage, &surcharges);
             asked.max(self.cost(answering, usage, &surcharges))
         };
-        if outcome.exact || outcome.free {
+        // A stream of several answers tells one end for each, and its usage grows until the last.
+        let ended = outcome
+            .choices
+            .iter()
+            .filter(|c| c.finish_reason.is_some())
+            .count() as u64;
+        let open = request.api == Api::Gemini
+            && outcome.stream
+            && (1..request.choices.min(MAX_CHOICES)).contains(&ended);
+        if (outcome.exact && !open) || outcome.free {
             return Settled {
                 usage: told,
                 cost: by_usage(&told),

@@ -147,6 +147,8 @@ pub(crate) fn text_key(api: Api, key: K) -> bool {
             Api::OpenaiResponses => matches!(
                 key,
                 K::CallId
+                    | K::Caller
+                    | K::Namespace
                     | K::Arguments
                     | K::Input
                     | K::Output
@@ -161,7 +163,15 @@ pub(crate) fn text_key(api: Api, key: K) -> bool {
             ),
             Api::AnthropicMessages => matches!(
                 key,
-                K::Input | K::ToolUseId | K::IsError | K::Thinking | K::Signature | K::Data | K::Citations
+                K::Input
+                    | K::Caller
+                    | K::ToolName
+                    | K::ToolUseId
+                    | K::IsError
+                    | K::Thinking
+                    | K::Signature
+                    | K::Data
+                    | K::Citations
             ),
             Api::Gemini => matches!(
                 key,
@@ -179,19 +189,20 @@ pub(crate) fn text_key(api: Api, key: K) -> bool {
 
 /// Whether what is under this key is any JSON at all, which no API reads for more than its text.
 pub(crate) fn opaque(api: Api, inside: &[K]) -> bool {
-    match (api, inside) {
-        (
-            _,
-            [
-                ..,
-                K::Annotations | K::Logprobs | K::Citations | K::PromptCacheBreakpoint,
-            ],
-        ) => true,
-        (Api::AnthropicMessages, [K::Elem, K::Content, K::Elem, K::Input]) => true,
-        (Api::Gemini, [.., K::FunctionCall, K::Args] | [.., K::FunctionResponse, K::Response]) => true,
-        (Api::OpenaiChat, [.., K::Function, K::Arguments]) => true,
-        _ => false,
-    }
+    let everywhere = matches!(
+        inside.last(),
+        Some(K::Annotations | K::Caller | K::Logprobs | K::Citations | K::PromptCacheBreakpoint)
+    );
+    everywhere
+        || matches!(
+            (api, inside),
+            (Api::AnthropicMessages, [K::Elem, K::Content, K::Elem, K::Input])
+                | (Api::OpenaiChat, [.., K::Function, K::Arguments])
+                | (
+                    Api::Gemini,
+                    [.., K::FunctionCall, K::Args] | [.., K::FunctionResponse, K::Response]
+                )
+        )
 }
 
 /// Whether a `type` inside messages and items says that there is text alone.
@@ -218,7 +229,14 @@ pub(crate) fn text_type(api: Api, name: &[u8]) -> bool {
         ),
         Api::AnthropicMessages => matches!(
             name,
-            b"text" | b"tool_use" | b"tool_result" | b"thinking" | b"redacted_thinking" | b"ephemeral"
+            b"text"
+                | b"mid_conv_system"
+                | b"tool_use"
+                | b"tool_result"
+                | b"tool_reference"
+                | b"thinking"
+                | b"redacted_thinking"
+                | b"ephemeral"
         ),
         Api::Gemini | Api::OpenaiEmbeddings => false,
     }

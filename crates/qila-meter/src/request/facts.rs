@@ -8,6 +8,7 @@ use crate::key::K;
 use crate::response::small::Small;
 use crate::surcharge;
 use crate::usage::larger;
+use std::collections::BTreeSet;
 
 /// Facts.
 #[derive(Debug)]
@@ -29,9 +30,11 @@ pub(crate) struct Facts {
     pub(crate) long_cache: bool,
     pub(crate) audio: bool,
     /// Paths of settings seen so far, to find one that stands twice.
-    seen: Vec<Vec<K>>,
+    seen: BTreeSet<[K; 2]>,
     /// The short text that is being read.
     word: Small,
+    /// The key inside messages that was read just now, if it is not known to be text.
+    odd: Option<Vec<u8>>,
     /// The last key at the top that is not known.
     unknown: Vec<u8>,
     /// The item of a responses body that is being read.
@@ -64,8 +67,9 @@ impl Facts {
             surcharges: Vec::new(),
             long_cache: false,
             audio: false,
-            seen: Vec::new(),
+            seen: BTreeSet::new(),
             word: Small::default(),
+            odd: None,
             unknown: Vec::new(),
             item: Item::default(),
         }
@@ -95,21 +99,21 @@ impl Facts {
         }
     }
 
-    /// A key of a setting: outside of lists and near the top.
+    /// A key of a setting: at the top, or in one of the objects there that hold settings.
     fn key(&mut self, path: &[K], written: &[u8]) {
-        let setting = path.len() <= 3 && !path.contains(&K::Elem);
-        if !setting
-            || matches!(
-                path,
-                [
-                    K::Metadata | K::Labels | K::ResponseFormat | K::Text | K::LogitBias,
-                    _,
-                    ..
-                ]
-            )
-        {
-            return;
-        }
+        let place = match path {
+            [key] => [K::Other, *key],
+            [
+                group @ (K::StreamOptions
+                | K::Thinking
+                | K::GenerationConfig
+                | K::PromptCacheOptions
+                | K::CacheControl
+                | K::ContextManagement),
+                key,
+            ] => [*group, *key],
+            _ => return,
+        };
         match path.last() {
             Some(K::Other) => {
                 if let Some(key) = K::mistaken(written) {
@@ -131,10 +135,8 @@ impl Facts {
                         written,
                         key: key.name(),
                     });
-                } else if self.seen.iter().any(|p| p == path) {
+                } else if !self.seen.insert(place) {
                     self.refuse(Unreadable::Duplicate(key.name()));
-                } else {
-                    self.seen.push(path.to_vec());
                 }
             }
             None => {}
@@ -280,40 +282,37 @@ impl Facts {
         }
     }
 
-    /// Inside messages and the like: what is no text.
-    fn inside(&mut self, root: K, path: &[K], event: Event<'_>) {
-        let whole: Vec<K>;
-        let shown = {
-            whole = std::iter::once(root).chain(path.iter().copied()).collect();
-            &whole
-        };
+    /// Inside messages and the like: what is no text. `path` is the whole one, `inside` its rest below the first key.
+    fn inside(&mut self, path: &[K], inside: &[K], event: Event<'_>) {
         if self.api == Api::OpenaiEmbeddings {
             if let Event::Begin { list: false } = event {
-                self.beyond(shown, b"");
+                self.beyond(path, b"");
             }
             return;
         }
-        match (path.last(), event) {
-            (Some(key), Event::Key(written)) if !bodies::text_key(self.api, *key) => {
-                let name = written.to_vec();
-                let parent = shown
-                    .get(..shown.len().saturating_sub(1))
-                    .unwrap_or_default()
-                    .to_vec();
-                self.beyond(&parent, &name);
+        // A key that is not known to be text means nothing where it is null.
+        if let (Some(name), [parent @ .., _]) = (self.odd.take(), path)
+            && event != Event::Null
+        {
+            self.beyond(parent, &name);
+        }
+        match (path, event) {
+            ([.., K::CacheControl, _], Event::Key(_)) => {}
+            ([.., key], Event::Key(written)) if !bodies::text_key(self.api, *key) => {
+                self.odd = Some(written.to_vec());
             }
-            (Some(K::Type), event) => {
+            ([.., K::Type], event) => {
                 if let Some(word) = self.whole_word(event) {
                     if !bodies::text_type(self.api, &word) {
-                        self.beyond(shown, &word);
+                        self.beyond(path, &word);
                     }
-                    if path.len() == 2 {
+                    if inside.len() == 2 {
                         self.item.kind.add(&word);
                         self.item.kind.end();
                     }
                 }
             }
-            (Some(K::Ttl), event) => {
+            ([.., K::Ttl], event) => {
                 if let Some(word) = self.whole_word(event) {
                     self.long_cache |= word != b"5m";
                 }
@@ -321,13 +320,13 @@ impl Facts {
             _ => {}
         }
         if self.api == Api::OpenaiResponses {
-            self.item(shown, path, event);
+            self.item(path, inside, event);
         }
     }
 
     /// An item of a responses body may be nothing but a reference to an earlier one.
-    fn item(&mut self, shown: &[K], path: &[K], event: Event<'_>) {
-        match (path, event) {
+    fn item(&mut self, path: &[K], inside: &[K], event: Event<'_>) {
+        match (inside, event) {
             ([K::Elem], Event::Begin { .. }) => self.item = Item::default(),
             ([K::Elem, K::Id], Event::TextEnd) => self.item.id = true,
             ([K::Elem, K::EncryptedContent], Event::TextEnd) => self.item.sealed = true,
@@ -338,7 +337,7 @@ impl Facts {
                     _ => false,
                 };
                 if refers {
-                    self.beyond(shown, b"id");
+                    self.beyond(path, b"id");
                 }
             }
             _ => {}
@@ -386,7 +385,7 @@ impl Sink for Facts {
         self.top(path, event);
         match (bodies::top(self.api, root), path.get(1..).unwrap_or_default()) {
             (Top::Parts, rest @ [_, ..]) => {
-                self.inside(root, rest, event);
+                self.inside(path, rest, event);
                 return matches!(event, Event::Begin { .. }) && bodies::opaque(self.api, rest);
             }
             (Top::Tools, rest) => self.tools(rest, event),

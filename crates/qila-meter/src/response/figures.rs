@@ -14,7 +14,7 @@ pub(crate) struct FigureReader {
 }
 
 /// The rest of a path behind the object of figures.
-pub(crate) fn within<'a>(path: &'a [K]) -> Option<&'a [K]> {
+pub(crate) fn within(path: &[K]) -> Option<&[K]> {
     match path {
         [K::Usage | K::UsageMetadata, rest @ ..]
         | [K::Response | K::Message | K::XGroq, K::Usage, rest @ ..]

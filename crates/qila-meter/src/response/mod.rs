@@ -4,6 +4,7 @@ mod gather;
 mod parts;
 pub(crate) mod small;
 
+pub(crate) use parts::MAX_CHOICES;
 pub use parts::{Choice, Part, ToolCall};
 
 use crate::api::Api;

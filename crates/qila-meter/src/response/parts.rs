@@ -3,7 +3,7 @@ use super::small::Small;
 use crate::content::{Content, Keep, MARGIN};
 
 /// Most choices told apart; what comes for later ones counts to the last.
-const MAX_CHOICES: usize = 8;
+pub(crate) const MAX_CHOICES: u64 = 8;
 /// Most parts kept of one response; later ones are left out and counted.
 const MAX_PARTS: usize = 256;
 /// Bytes of one fragment held until its place is known; after that it goes where it seems to belong.
@@ -222,7 +222,7 @@ impl Parts {
         } else {
             0
         };
-        let number = usize::try_from(number).unwrap_or(usize::MAX).min(MAX_CHOICES - 1);
+        let number = usize::try_from(number.min(MAX_CHOICES - 1)).unwrap_or(0);
         while self.lanes.len() <= number {
             self.lanes.push(Lane::default());
         }
