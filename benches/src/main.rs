@@ -4,6 +4,7 @@
 mod bulk;
 mod docker;
 mod evidence;
+mod gateway;
 mod inside;
 mod memory;
 mod peers;
@@ -20,7 +21,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: qila-bench [run] [--runs N] [--only PART] [--markdown]\n\
-    parts: start memory workloads bulk evidence";
+    parts: start memory workloads bulk evidence\n\
+    or:    qila-bench gateway [--quick] [--markdown]";
 
 /// What `--only` takes.
 const PARTS: [&str; 5] = ["start", "memory", "workloads", "bulk", "evidence"];
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Some(("timed", rest)) => inside::timed(rest),
         Some(("again", rest)) => inside::again(rest),
         Some(("pull", rest)) => inside::pull(rest),
+        Some(("load", rest)) => gateway::load::main(rest),
         _ => Options::parse(&arguments).and_then(|options| table(&options)),
     };
     match result {
@@ -54,6 +57,9 @@ struct Options {
     runs: usize,
     only: Option<String>,
     markdown: bool,
+    /// The gateway's table, not the run's.
+    gateway: bool,
+    quick: bool,
 }
 
 impl Options {
@@ -62,11 +68,15 @@ impl Options {
             runs: RUNS,
             only: None,
             markdown: false,
+            gateway: false,
+            quick: false,
         };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             match word.as_str() {
                 "run" => {}
+                "gateway" => options.gateway = true,
+                "--quick" => options.quick = true,
                 "--markdown" => options.markdown = true,
                 "--only" => {
                     let part = words.next().filter(|part| PARTS.contains(&part.as_str()));
@@ -79,7 +89,7 @@ impl Options {
                         .filter(|runs| *runs > 0)
                         .ok_or(USAGE)?;
                 }
-                "gateway" | "serve" | "walls" => {
+                "serve" | "walls" => {
                     return Err(format!("the table `{word}` is pending: it has no rows yet"));
                 }
                 _ => return Err(format!("`{word}`?\n{USAGE}")),
@@ -94,8 +104,12 @@ fn table(options: &Options) -> Result<(), String> {
     let scratch =
         scratch::Scratch::new(&out).map_err(|error| format!("cannot use {}: {error}", out.display()))?;
     let qila = qila::Qila::find(&scratch);
-    let wanted = |part: &str| options.only.as_deref().is_none_or(|only| only == part);
+    let wanted = |part: &str| !options.gateway && options.only.as_deref().is_none_or(|only| only == part);
     let mut rows = Vec::new();
+    if options.gateway {
+        let effort = gateway::Effort::new(options.quick);
+        rows.extend(gateway::rows(&scratch, &qila, effort)?);
+    }
     if wanted("start") {
         rows.extend(start::rows(&scratch, &qila, options.runs)?);
     }
@@ -112,7 +126,8 @@ fn table(options: &Options) -> Result<(), String> {
         rows.extend(evidence::rows(&scratch));
     }
     let text = report::markdown(&rows);
-    let document = report::document("run", options.runs, &rows);
+    let table = if options.gateway { "gateway" } else { "run" };
+    let document = report::document(table, options.runs, &rows);
     let json = format!("{document:#}\n");
     // A part of the table does not take the place of the whole.
     let part = options
@@ -120,7 +135,7 @@ fn table(options: &Options) -> Result<(), String> {
         .as_deref()
         .map_or_else(String::new, |part| format!("-{part}"));
     for (ending, content) in [("json", &json), ("md", &text)] {
-        let name = format!("run{part}.{ending}");
+        let name = format!("{table}{part}.{ending}");
         std::fs::write(out.join(&name), content).map_err(|error| format!("cannot write {name}: {error}"))?;
     }
     println!("{text}");
@@ -133,7 +148,7 @@ fn table(options: &Options) -> Result<(), String> {
             count("skipped"),
             count("failed")
         );
-        println!("figures in {}", out.join(format!("run{part}.json")).display());
+        println!("figures in {}", out.join(format!("{table}{part}.json")).display());
     }
     match rows.iter().filter(|row| row.verdict() == "failed").count() {
         0 => Ok(()),
@@ -154,7 +169,9 @@ mod tests {
             Options {
                 runs: 5,
                 only: Some("start".to_owned()),
-                markdown: true
+                markdown: true,
+                gateway: false,
+                quick: false,
             }
         );
         assert!(Options::parse(&words("--runs 0")).is_err());

@@ -104,6 +104,18 @@ fn look(root: u32) -> Sample {
     total
 }
 
+/// Resident KiB of a process and its descendants, without the program of that name. Readable whoever owns them.
+pub fn resident(root: u32, without: &str) -> u64 {
+    let all = processes();
+    let named = |pid: u32| all.iter().any(|(at, _, name)| *at == pid && name == without);
+    let status = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    tree(root, &all)
+        .into_iter()
+        .filter(|pid| !named(*pid))
+        .map(|pid| field(&status(pid), "VmRSS:"))
+        .sum()
+}
+
 /// Every process as (pid, parent, name).
 fn processes() -> Vec<(u32, u32, String)> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -12,12 +12,15 @@ pub fn run(arguments: &[String]) -> Result<bool, Error> {
     let qila = tree::release_qila(&metadata)?;
     let mut build = shell::cargo(["build", "--release", "-q", "-p", "qila-bench"]);
     shell::succeed(build.current_dir(tree::root()))?;
-    let throughput = throughput(&metadata)?;
+    let throughput = example(&metadata, "qila-evidence", "throughput")?;
     let mut bench = Command::new(tree::built(&metadata, "qila-bench")?);
     bench.args(arguments).current_dir(tree::root());
     bench.env("QILA_BENCH_OUT", metadata.target_folder.join("bench"));
     if let Some(path) = qila {
         bench.env("QILA_BIN", path);
+    }
+    if let Some(path) = example(&metadata, "qila-authorizer", "decide")? {
+        bench.env("QILA_BENCH_DECIDE", path);
     }
     if let Some(path) = throughput {
         bench.env("QILA_BENCH_EVIDENCE", path);
@@ -25,23 +28,15 @@ pub fn run(arguments: &[String]) -> Result<bool, Error> {
     Ok(shell::status(&mut bench)?.success())
 }
 
-/// The evidence crate's own measure of itself, where it has one.
-fn throughput(metadata: &Metadata) -> Result<Option<PathBuf>, Error> {
-    let Some(evidence) = metadata.package("qila-evidence") else {
+/// A crate's own measure of itself, where it has one.
+fn example(metadata: &Metadata, package: &str, name: &str) -> Result<Option<PathBuf>, Error> {
+    let Some(found) = metadata.package(package) else {
         return Ok(None);
     };
-    if !evidence.folder.join("examples/throughput.rs").is_file() {
+    if !found.folder.join(format!("examples/{name}.rs")).is_file() {
         return Ok(None);
     }
-    let mut build = shell::cargo([
-        "build",
-        "--release",
-        "-q",
-        "-p",
-        "qila-evidence",
-        "--example",
-        "throughput",
-    ]);
+    let mut build = shell::cargo(["build", "--release", "-q", "-p", package, "--example", name]);
     shell::succeed(build.current_dir(tree::root()))?;
-    tree::built(metadata, "examples/throughput").map(Some)
+    tree::built(metadata, &format!("examples/{name}")).map(Some)
 }

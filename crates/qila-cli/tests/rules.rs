@@ -91,10 +91,7 @@ fn queries_headers_sizes_and_conditions_decide() {
             "200 403 403 403"
         );
         assert_eq!(
-            codes(
-                "body: 10",
-                &[with("-d 0123456789"), with("-d 0123456789a"), with("")]
-            ),
+            codes("body: 1KiB", &[with("-d @fits"), with("-d @over"), with("")]),
             "200 403 200"
         );
         let chunked = with("-H 'Transfer-Encoding: chunked' --http1.1 -d @over");

@@ -1,7 +1,9 @@
 """Many exchanges in which the server says the secret in every way, and in which this side sends its placeholder everywhere.
 Every byte that came back goes out, to be searched outside: {"n", "raw"} in base64, the decoded body too.
 argv: seed, how many, at once, ports as JSON."""
-import base64, json, os, random, socket, ssl, sys, threading, time
+import base64, json, os, random, socket, ssl, sys, threading
+
+import h2.exceptions
 
 SEED, COUNT, AT_ONCE, WORDS = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4])
 MINE = os.environ["QILA_MATRIX_KEY"]
@@ -94,45 +96,72 @@ def body_of(raw):
 
 
 class Two:
-    """HTTP/2 with the h2 library."""
+    """HTTP/2 with the h2 library, to one host."""
 
     def __init__(self):
         self.s = None
 
-    def ask(self, host, path, headers):
+    def ask(self, host, path, headers, body=b""):
         import h2.connection, h2.config, h2.events
-        if self.s is None:
-            s = socket.create_connection((host, 443), 10)
-            self.s = tls2.wrap_socket(s, server_hostname=host)
-            self.c = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
-            self.c.initiate_connection()
-        c, stream, seen, body = self.c, self.c.get_next_available_stream_id(), b"", b""
-        c.send_headers(stream, [(":method", "GET"), (":scheme", "https"), (":authority", host), (":path", path)] + headers, end_stream=True)
-        self.s.sendall(c.data_to_send())
+        seen, got = b"", b""
         try:
+            if self.s is None:
+                s = socket.create_connection((host, 443), 10)
+                self.s = tls2.wrap_socket(s, server_hostname=host)
+                self.c = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None, validate_outbound_headers=False))
+                self.c.initiate_connection()
+            c, stream = self.c, self.c.get_next_available_stream_id()
+            method = "POST" if body else "GET"
+            c.send_headers(stream, [(":method", method), (":scheme", "https"), (":authority", host), (":path", path)] + headers, end_stream=not body)
+            if body:
+                c.send_data(stream, body[:9])
+                c.send_data(stream, body[9:], end_stream=True)
+            self.s.sendall(c.data_to_send())
             while True:
                 d = self.s.recv(65536)
                 if not d:
                     self.s = None
-                    return seen, body
+                    return seen, got
                 for e in c.receive_data(d):
                     for name, value in getattr(e, "headers", None) or []:
                         seen += name + b": " + value + b"\n"
                     if isinstance(e, h2.events.DataReceived):
-                        body += e.data
+                        got += e.data
                         c.acknowledge_received_data(e.flow_controlled_length, stream)
                     if isinstance(e, h2.events.StreamReset):
                         seen += b"reset"
-                    if isinstance(e, (h2.events.StreamEnded, h2.events.StreamReset)) and e.stream_id == stream:
-                        self.s.sendall(c.data_to_send())
-                        return seen, body
                     if isinstance(e, h2.events.ConnectionTerminated):
                         self.s = None
-                        return seen + b"gone", body
+                        return seen + b"gone", got
+                    if isinstance(e, (h2.events.StreamEnded, h2.events.StreamReset)) and e.stream_id == stream:
+                        self.s.sendall(c.data_to_send())
+                        return seen, got
                 self.s.sendall(c.data_to_send())
-        except OSError as e:
+        except (OSError, h2.exceptions.H2Error) as e:
             self.s = None
-            return seen + str(e).encode(), body
+            return seen + str(e).encode(), got
+
+
+def astray_two(r, lines):
+    """The placeholder over HTTP/2 where it may have no business."""
+    host = r.choice(["key.test", "rule.test", "other.test"])
+    mine, at = spelled(r, MINE), r.choice(["bearer", "header", "query", "path", "body", "denied", "twice", "crumbs"])
+    headers, path, body = [("x-case", "hunt")], "/echo", b""
+    if at == "bearer" or at == "denied" or at == "twice":
+        headers += [("authorization", "Bearer " + MINE)] * (2 if at == "twice" else 1)
+        path = "/denied/echo" if at == "denied" else path
+    elif at == "header":
+        headers.append(("x-some", mine))
+    elif at == "query":
+        path += "?k=" + mine
+    elif at == "path":
+        path += "/" + mine
+    elif at == "crumbs":
+        headers += [("cookie", "a=" + mine[:9]), ("cookie", mine[9:])]
+    else:
+        body = json.dumps({"k": mine}).encode()
+    seen, got = lines.setdefault(host, Two()).ask(host, path, headers, body)
+    return f"astray-h2 {at} {host}", seen, got
 
 
 def spelled(r, text):
@@ -225,7 +254,7 @@ def frame_length(b):
 
 
 def work(index):
-    one, two = One(), Two()
+    one, two, lines = One(), Two(), {}
     for n in range(index, COUNT, AT_ONCE):
         r = random.Random(SEED * 1_000_003 + n)
         kind = r.randrange(10)
@@ -249,6 +278,8 @@ def work(index):
         elif kind == 7:
             raw, payload = websocket(one, r, encoding)
             out(n, f"websocket {encoding}", raw, payload)
+        elif kind == 8:
+            out(n, *astray_two(r, lines))
         else:
             what, host, port, head, parts = astray(r)
             raw = one.ask(host, port, head, parts)

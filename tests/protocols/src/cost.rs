@@ -8,7 +8,10 @@ fn models(value: &Value, out: &mut Vec<Value>) {
     match value {
         Value::Array(items) => items.iter().for_each(|v| models(v, out)),
         Value::Object(fields) => {
-            if ["kind", "event"].iter().any(|k| fields.get(*k).is_some_and(|v| v == "model")) {
+            if ["kind", "event"]
+                .iter()
+                .any(|k| fields.get(*k).is_some_and(|v| v == "model"))
+            {
                 out.push(value.clone());
             } else {
                 fields.values().for_each(|v| models(v, out));
@@ -26,15 +29,25 @@ pub fn agrees(session: &Session, done: &Finished) -> Result<(), String> {
     }
     let log = session.qila.call(&["log", &run_id(done), "--json"]);
     let mut found = Vec::new();
-    for value in serde_json::Deserializer::from_str(&log.stdout).into_iter::<Value>().flatten() {
+    for value in serde_json::Deserializer::from_str(&log.stdout)
+        .into_iter::<Value>()
+        .flatten()
+    {
         models(&value, &mut found);
     }
     let sum = |name: &str| found.iter().filter_map(|m| m[name].as_u64()).sum::<u64>();
     let logged = (found.len(), sum("input"), sum("cached"), sum("output"));
     let total = |of: fn(&crate::server::Usage) -> u64| said.iter().map(of).sum::<u64>();
-    let told = (said.len(), total(|u| u.input), total(|u| u.cached), total(|u| u.output));
+    let told = (
+        said.len(),
+        total(|u| u.input),
+        total(|u| u.cached),
+        total(|u| u.output),
+    );
     if logged != told {
-        return Err(format!("calls, input, cached, output: the log has {logged:?}, the server said {told:?}"));
+        return Err(format!(
+            "calls, input, cached, output: the log has {logged:?}, the server said {told:?}"
+        ));
     }
     if found.iter().any(|m| m["micros"].as_u64().unwrap_or(0) == 0) {
         return Err("a call without a price".into());

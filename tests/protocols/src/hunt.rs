@@ -17,7 +17,12 @@ pub fn nothing_astray(search: &Search, records: &[Record]) -> Result<(), String>
             "api.anthropic.com" => ("ANTHROPIC_API_KEY", "authorization"),
             _ => ("", ""),
         };
-        let at = format!("{} {} {}", record.host, record.method, record.target.chars().take(80).collect::<String>());
+        let at = format!(
+            "{} {} {}",
+            record.host,
+            record.method,
+            record.target.chars().take(80).collect::<String>()
+        );
         let mut rest = record.clone();
         if let Some(position) = rest.headers.iter().position(|(n, _)| n == field) {
             let (_, value) = rest.headers.remove(position);
@@ -27,7 +32,9 @@ pub fn nothing_astray(search: &Search, records: &[Record]) -> Result<(), String>
             }
         }
         if let Some(name) = search.find(&rest.bytes()) {
-            return Err(format!("the real value of {name} arrived where it is not placed: {at}"));
+            return Err(format!(
+                "the real value of {name} arrived where it is not placed: {at}"
+            ));
         }
         if !own.is_empty() && record.target.starts_with("/denied") && search.finds(own, &record.bytes()) {
             return Err(format!("{own} arrived at a path that is denied: {at}"));
@@ -47,11 +54,21 @@ pub fn hunt(session: &Session, python: &str, count: usize, encodings: &[&str]) -
         "hosts": [["key.test", 443], ["rule.test", 443], ["rule.test", 80], ["other.test", 443], ["lies.test", 443]],
     });
     if session.unknown.is_empty() {
-        words["hosts"].as_array_mut().unwrap().push(json!(["headers.test", 443]));
+        words["hosts"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!(["headers.test", 443]));
     }
     let script = session.stage.path("in/hunt.py").display().to_string();
     let before = session.server.records().len();
-    let argv = [python.to_owned(), script, seed.to_string(), count.to_string(), "4".into(), words.to_string()];
+    let argv = [
+        python.to_owned(),
+        script,
+        seed.to_string(),
+        count.to_string(),
+        "4".into(),
+        words.to_string(),
+    ];
     let started = std::time::Instant::now();
     let done = session.run(&argv);
     let search = session.search();
@@ -66,8 +83,12 @@ pub fn hunt(session: &Session, python: &str, count: usize, encodings: &[&str]) -
         }
         seen += 1;
         for part in ["raw", "body"] {
-            let bytes = BASE64_STANDARD.decode(value[part].as_str().unwrap_or_default()).unwrap_or_default();
-            answered += usize::from(part == "raw" && (bytes.starts_with(b"HTTP/1.1 200") || bytes.starts_with(b":status: 200")));
+            let bytes = BASE64_STANDARD
+                .decode(value[part].as_str().unwrap_or_default())
+                .unwrap_or_default();
+            answered += usize::from(
+                part == "raw" && (bytes.starts_with(b"HTTP/1.1 200") || bytes.starts_with(b":status: 200")),
+            );
             if let Some(name) = search.find(&bytes) {
                 let shown: String = String::from_utf8_lossy(&bytes).chars().take(300).collect();
                 let what = value["what"].as_str().unwrap_or_default();
@@ -80,8 +101,14 @@ pub fn hunt(session: &Session, python: &str, count: usize, encodings: &[&str]) -
         }
     }
     if let Some((_, example)) = leaks.values().next() {
-        let kinds: Vec<String> = leaks.iter().map(|(kind, (count, _))| format!("{kind} ({count})")).collect();
-        return fail(format!("real values came back: {}; such as {example}", kinds.join("; ")));
+        let kinds: Vec<String> = leaks
+            .iter()
+            .map(|(kind, (count, _))| format!("{kind} ({count})"))
+            .collect();
+        return fail(format!(
+            "real values came back: {}; such as {example}",
+            kinds.join("; ")
+        ));
     }
     if let Some(name) = search.find(done.stderr.as_bytes()) {
         return fail(format!("{name} is in what qila says"));
@@ -89,11 +116,25 @@ pub fn hunt(session: &Session, python: &str, count: usize, encodings: &[&str]) -
     let arrived = session.server.records();
     nothing_astray(&search, &arrived).or_else(fail)?;
     let real = format!("Bearer {}", session.keys[0].1);
-    let placed = arrived.iter().skip(before).filter(|r| r.header("authorization") == Some(&real)).count();
+    let placed = arrived
+        .iter()
+        .skip(before)
+        .filter(|r| r.header("authorization") == Some(&real))
+        .count();
     // A hunt in which nothing was said has found nothing.
     if !finished || seen != count || answered * 4 < count || placed * 5 < count {
-        let end: String = done.stderr.chars().rev().take(400).collect::<String>().chars().rev().collect();
-        return fail(format!("only {seen} of {count} ran, {answered} were answered, {placed} with the real key: {end}"));
+        let end: String = done
+            .stderr
+            .chars()
+            .rev()
+            .take(400)
+            .collect::<String>()
+            .chars()
+            .rev()
+            .collect();
+        return fail(format!(
+            "only {seen} of {count} ran, {answered} were answered, {placed} with the real key: {end}"
+        ));
     }
     println!(
         "hunt ({}): {seen} exchanges in {} s, {answered} answered, {placed} with the real key; none leaked (seed {seed})",

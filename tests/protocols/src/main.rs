@@ -1,6 +1,10 @@
 //! The command: runs the matrix, prints what is not as it should be, and fails if anything is not.
 #![forbid(unsafe_code)]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets something unexpected has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that meets something unexpected has failed"
+)]
 use qila_agents::host::Mode;
 use qila_protocols::session::{Session, Wanted};
 use qila_protocols::{row, table};
@@ -34,7 +38,9 @@ fn main() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             other => {
-                eprintln!("unknown argument {other}: --tier T --user root|user --only TEXT --markdown FILE --no-hunt --list");
+                eprintln!(
+                    "unknown argument {other}: --tier T --user root|user --only TEXT --markdown FILE --no-hunt --list"
+                );
                 return ExitCode::from(2);
             }
         }
@@ -59,7 +65,9 @@ fn main() -> ExitCode {
         // Both users side by side: much of it is waiting.
         std::thread::scope(|scope| {
             let started: Vec<_> = modes.iter().map(|mode| scope.spawn(|| one(*mode))).collect();
-            started.into_iter().for_each(|s| lines.extend(s.join().expect("a session does not panic")));
+            started
+                .into_iter()
+                .for_each(|s| lines.extend(s.join().expect("a session does not panic")));
         });
     }
     table::print(&lines);

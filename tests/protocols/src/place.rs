@@ -29,11 +29,19 @@ pub fn runner(script: &str, mode: Mode) -> Result<Vec<String>, Skip> {
         "curl_client.py" => ("/usr/bin/python3".into(), PathBuf::from("/usr/bin/curl"), "curl"),
         _ if script.ends_with(".mjs") => {
             let modules = tools().join("node/node_modules");
-            ("/usr/bin/node".to_owned(), modules.join("ws/package.json"), "the Node clients")
+            (
+                "/usr/bin/node".to_owned(),
+                modules.join("ws/package.json"),
+                "the Node clients",
+            )
         }
         _ => {
             let python = tools().join("venv/bin/python3");
-            (python.display().to_string(), tools().join("venv/stamp"), "the Python clients")
+            (
+                python.display().to_string(),
+                tools().join("venv/stamp"),
+                "the Python clients",
+            )
         }
     };
     if !installed.exists() || !Path::new(&program).exists() {
@@ -52,7 +60,9 @@ pub struct Stage {
 impl Stage {
     /// Fresh ones, with the scripts of the clients.
     pub fn set() -> Stage {
-        let stage = Stage { scratch: host::scratch() };
+        let stage = Stage {
+            scratch: host::scratch(),
+        };
         for name in ["home", "state", "work", "in"] {
             std::fs::create_dir(stage.path(name)).unwrap();
         }

@@ -55,7 +55,10 @@ const HTTP: [(Client, &str); 10] = [
         client("httpx", "HTTP/1.1", "httpx_client.py", "1.1", true),
         "br zstd redirect lies",
     ),
-    (client("httpx", "HTTP/2", "httpx_client.py", "2", true), "br zstd redirect"),
+    (
+        client("httpx", "HTTP/2", "httpx_client.py", "2", true),
+        "br zstd redirect",
+    ),
     (
         client("requests", "HTTP/1.1", "requests_client.py", "1.1", true),
         "br redirect lies",
@@ -68,7 +71,10 @@ const HTTP: [(Client, &str); 10] = [
         client("fetch", "HTTP/1.1", "fetch_client.mjs", "1.1", true),
         "br redirect trailers lies",
     ),
-    (client("undici", "HTTP/2", "fetch_client.mjs", "2", true), "br redirect"),
+    (
+        client("undici", "HTTP/2", "fetch_client.mjs", "2", true),
+        "br redirect",
+    ),
 ];
 
 /// One line of the matrix; two cases, or one where nothing is to be denied.
@@ -107,10 +113,21 @@ pub const LIES: [&str; 5] = ["lie-short", "lie-long", "lie-twice", "lie-both", "
 pub fn all() -> Vec<Row> {
     let mut rows = Vec::new();
     let mut add = |client: Client, feature: &'static str, rule: Rule| {
-        rows.push(Row { client, feature, rule });
+        rows.push(Row {
+            client,
+            feature,
+            rule,
+        });
     };
     for (client, more) in HTTP {
-        for rule in [Rule::Host, Rule::Paths, Rule::Credential, Rule::Query, Rule::Headers, Rule::When] {
+        for rule in [
+            Rule::Host,
+            Rule::Paths,
+            Rule::Credential,
+            Rule::Query,
+            Rule::Headers,
+            Rule::When,
+        ] {
             if client.tls || rule != Rule::Credential {
                 add(client, "echo", rule);
             }
@@ -138,7 +155,13 @@ pub fn all() -> Vec<Row> {
         client("websockets", "WebSocket", "websockets_client.py", "1.1", true),
         client("aiohttp", "WebSocket", "aiohttp_client.py", "1.1", true),
         client("ws", "WebSocket", "ws_client.mjs", "1.1", true),
-        client("websockets", "clear WebSocket", "websockets_client.py", "1.1", false),
+        client(
+            "websockets",
+            "clear WebSocket",
+            "websockets_client.py",
+            "1.1",
+            false,
+        ),
     ];
     for client in sockets {
         add(client, "websocket", Rule::Host);
@@ -174,7 +197,12 @@ pub fn all() -> Vec<Row> {
         add(openai, feature, Rule::Credential);
     }
     let anthropic = client("anthropic", "model API", "anthropic_client.py", "1.1", true);
-    for feature in ["messages", "messages-stream", "messages-tools", "messages-stream-tools"] {
+    for feature in [
+        "messages",
+        "messages-stream",
+        "messages-tools",
+        "messages-stream-tools",
+    ] {
         add(anthropic, feature, Rule::Credential);
     }
     let mcp = client("mcp", "MCP", "mcp_client.py", "1.1", true);
@@ -215,7 +243,11 @@ pub fn case(row: &Row, deny: bool, authority: &str) -> Value {
         "graphql" => {
             op["method"] = "POST".into();
             op["path"] = "/graphql".into();
-            let text = if deny { "mutation { deleteRepository(id: 1) { id } }" } else { "query { viewer { login } }" };
+            let text = if deny {
+                "mutation { deleteRepository(id: 1) { id } }"
+            } else {
+                "query { viewer { login } }"
+            };
             op["send"] = json!({"query": text}).to_string().into();
         }
         lie if lie.starts_with("lie-") => {
@@ -230,7 +262,13 @@ pub fn case(row: &Row, deny: bool, authority: &str) -> Value {
     match client.script {
         "openai_client.py" => model(&mut op, &mut host, "api.openai.com", "OPENAI_API_KEY", "gpt-4o"),
         "anthropic_client.py" => {
-            model(&mut op, &mut host, "api.anthropic.com", "ANTHROPIC_API_KEY", "claude-sonnet-4-5");
+            model(
+                &mut op,
+                &mut host,
+                "api.anthropic.com",
+                "ANTHROPIC_API_KEY",
+                "claude-sonnet-4-5",
+            );
         }
         "mcp_client.py" => {
             op["path"] = "/mcp".into();
@@ -258,7 +296,10 @@ pub fn case(row: &Row, deny: bool, authority: &str) -> Value {
         }
         Rule::Paths if deny && feature != "redirect" => op["prefix"] = "/denied".into(),
         Rule::Credential => {
-            if !client.script.starts_with("openai") && !client.script.starts_with("anthropic") && host != "lies.test" {
+            if !client.script.starts_with("openai")
+                && !client.script.starts_with("anthropic")
+                && host != "lies.test"
+            {
                 op["key"] = "QILA_MATRIX_KEY".into();
             }
             if deny {

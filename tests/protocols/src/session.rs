@@ -87,16 +87,23 @@ impl Session {
             rules: Vec::new(),
             unknown: BTreeMap::new(),
         };
+        session.wanted.mode.own(session.stage.scratch.path());
         session.learn();
         Ok(session)
     }
 
-    /// Finds out which kinds of rule this build knows.
+    /// Finds out which kinds of rule this build knows and enforces.
     fn learn(&mut self) {
         for rule in Rule::ALL {
             let file = self.write_policy(&[rule], "probe.yaml");
             self.wanted.mode.own(&file);
-            let done = self.qila.call(&["policy", "check", file.to_str().unwrap()]);
+            let mut command = self.qila.command();
+            command
+                .envs(self.keys.iter().map(|(n, v)| (n, v)))
+                .args(["run", "--plan", "--isolation", &self.wanted.tier, "--policy"])
+                .arg(&file)
+                .args(["--", "true"]);
+            let done = finish(command);
             if done.status.success() {
                 self.rules.push(rule);
             } else {
@@ -108,7 +115,10 @@ impl Session {
 
     fn write_policy(&self, rules: &[Rule], name: &str) -> PathBuf {
         let read = [place::tools(), self.stage.path("in")].map(|p| p.display().to_string());
-        let read: Vec<String> = read.into_iter().filter(|p| std::path::Path::new(p).exists()).collect();
+        let read: Vec<String> = read
+            .into_iter()
+            .filter(|p| std::path::Path::new(p).exists())
+            .collect();
         let node = place::tools().join("node");
         let path = self.stage.path(name);
         std::fs::write(&path, rule::policy(rules, &read, &node.display().to_string())).unwrap();
@@ -125,7 +135,11 @@ impl Session {
             .args(["run", "--json", "--isolation", &self.wanted.tier, "--policy"])
             .arg(policy);
         for name in NAMES {
-            let secure = if name == LIAR { self.server.liar } else { self.server.tls };
+            let secure = if name == LIAR {
+                self.server.liar
+            } else {
+                self.server.tls
+            };
             command.args(["--upstream", &format!("{name}:443={secure}")]);
             command.args(["--upstream", &format!("{name}:80={}", self.server.clear)]);
         }
@@ -183,7 +197,7 @@ impl Session {
                 let outcome = if let Some(why) = skipped.get(row.client.script) {
                     Outcome::Skipped(why.clone())
                 } else if let Some(why) = self.unknown.get(&row.rule) {
-                    Outcome::Bad(format!("this build does not know the rule: {why}"))
+                    Outcome::Bad(format!("this build does not take the rule: {why}"))
                 } else if let Some(why) = &ended {
                     Outcome::Bad(format!("nothing ran: {why}"))
                 } else {
@@ -242,7 +256,11 @@ impl Session {
     }
 
     fn line(&self, row: &str, case: &'static str, outcome: Outcome) -> Line {
-        let user = if self.wanted.mode == Mode::Root { "root" } else { "user" };
+        let user = if self.wanted.mode == Mode::Root {
+            "root"
+        } else {
+            "user"
+        };
         Line {
             row: row.to_owned(),
             case,
@@ -255,7 +273,9 @@ impl Session {
     fn key(&self, op: &Value) -> &str {
         let base = op["base"].as_str().unwrap_or_default();
         let host = base.rsplit('/').next().unwrap_or_default();
-        let at = CREDENTIALS.iter().position(|(_, h, ..)| *h == host && host != LIAR);
+        let at = CREDENTIALS
+            .iter()
+            .position(|(_, h, ..)| *h == host && host != LIAR);
         at.map_or("", |i| self.keys[i].1.as_str())
     }
 
@@ -278,7 +298,11 @@ impl Session {
                 Ok(mut command) => {
                     command.push(self.stage.path("in").join(script).display().to_string());
                     // Many requests, one process each: in parts, side by side.
-                    let size = if script == "curl_client.py" { ops.len().div_ceil(2) } else { ops.len() };
+                    let size = if script == "curl_client.py" {
+                        ops.len().div_ceil(2)
+                    } else {
+                        ops.len()
+                    };
                     for part in ops.chunks(size.max(1)) {
                         out.push(json!({"command": command, "ops": part}));
                     }

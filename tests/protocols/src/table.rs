@@ -67,7 +67,12 @@ pub struct Line {
 /// What is worth a line of its own: everything that is not good.
 pub fn print(lines: &[Line]) {
     for line in lines {
-        let Line { row, case, column, outcome } = line;
+        let Line {
+            row,
+            case,
+            column,
+            outcome,
+        } = line;
         match outcome {
             Outcome::Good | Outcome::Pending(_) => {}
             Outcome::Bad(why) => println!("BROKEN  {row} {case} ({column}): {why}"),
@@ -81,7 +86,12 @@ pub fn print(lines: &[Line]) {
 fn counts(lines: &[Line]) -> String {
     let mut out = String::new();
     for column in lines.iter().map(|l| &l.column).collect::<BTreeSet<_>>() {
-        let of = |good: fn(&Outcome) -> bool| lines.iter().filter(|l| l.column == *column && good(&l.outcome)).count();
+        let of = |good: fn(&Outcome) -> bool| {
+            lines
+                .iter()
+                .filter(|l| l.column == *column && good(&l.outcome))
+                .count()
+        };
         let _ = writeln!(
             out,
             "- {column}: {} as they should be, {} not yet, {} broken, {} to take off the list, {} skipped",
@@ -95,36 +105,79 @@ fn counts(lines: &[Line]) -> String {
     out
 }
 
-/// The table for `docs/protocols.md`.
+/// The table for `docs/protocols.md`: one line for each row, one word where all columns agree.
 pub fn markdown(lines: &[Line]) -> String {
     let columns: BTreeSet<&String> = lines.iter().map(|l| &l.column).collect();
-    let mut rows: BTreeMap<&String, BTreeMap<&String, Vec<&'static str>>> = BTreeMap::new();
+    let mut rows: BTreeMap<&String, BTreeMap<&str, BTreeMap<&'static str, Vec<&String>>>> = BTreeMap::new();
     let mut reasons = BTreeSet::new();
     for line in lines {
         let word = line.outcome.word(line.case == "deny");
-        rows.entry(&line.row).or_default().entry(&line.column).or_default().push(word);
+        let cell = rows.entry(&line.row).or_default().entry(line.case).or_default();
+        cell.entry(word).or_default().push(&line.column);
         match &line.outcome {
-            Outcome::Pending(why) => reasons.insert(format!("- `{}` {}: not yet: {why}", line.row, line.case)),
+            Outcome::Pending(why) => {
+                reasons.insert(format!("- `{}` {}: not yet: {why}", line.row, line.case))
+            }
             Outcome::Skipped(why) => reasons.insert(format!("- `{}` skipped: {why}", line.row)),
             _ => false,
         };
     }
-    let heads: Vec<&str> = columns.iter().map(|c| c.as_str()).collect();
-    let mut out = format!(
-        "| client | protocol | what | rule | {} |\n|---|---|---|---|{}\n",
-        heads.join(" | "),
-        "---|".repeat(heads.len())
-    );
+    let mut out =
+        "| client | protocol | what | rule | allowed | denied |\n|---|---|---|---|---|---|\n".to_owned();
     for (row, cells) in &rows {
         let parts: Vec<&str> = row.split('/').collect();
         let _ = write!(out, "| {} |", parts.join(" | "));
-        for column in &columns {
-            let words = cells.get(column).map(|w| w.join(" / ")).unwrap_or_default();
-            let _ = write!(out, " {words} |");
+        for case in ["allow", "deny"] {
+            let words = cells.get(case).map(|words| {
+                let all = words.len() == 1;
+                let each = words.iter().map(|(word, at)| match all {
+                    true => (*word).to_owned(),
+                    false => format!(
+                        "{word} ({})",
+                        at.iter().map(|c| c.as_str()).collect::<Vec<_>>().join("; ")
+                    ),
+                });
+                each.collect::<Vec<_>>().join(", ")
+            });
+            let _ = write!(out, " {} |", words.unwrap_or_default());
         }
         out.push('\n');
     }
-    let _ = write!(out, "\n{}\n", counts(lines));
+    let heads: Vec<&str> = columns.iter().map(|c| c.as_str()).collect();
+    let _ = write!(out, "\nTried in: {}.\n\n{}\n", heads.join(" · "), counts(lines));
     reasons.iter().for_each(|r| out.push_str(&format!("{r}\n")));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(case: &'static str, column: &str, outcome: Outcome) -> Line {
+        Line {
+            row: "curl/h2/echo/host".into(),
+            case,
+            column: column.into(),
+            outcome,
+        }
+    }
+
+    #[test]
+    fn what_is_not_as_it_should_be_stands_out() {
+        let text = markdown(&[
+            line("allow", "process, root", Outcome::Good),
+            line("allow", "process, user", Outcome::Bad("why".into())),
+            line("deny", "process, root", Outcome::Good),
+        ]);
+        let wanted =
+            "| curl | h2 | echo | host | **broken** (process, user), works (process, root) | refused |";
+        assert!(text.contains(wanted), "{text}");
+    }
+
+    #[test]
+    fn the_list_changes_what_an_outcome_means() {
+        assert!(Outcome::Bad("x".into()).fails() && !Outcome::Bad("x".into()).against(Some("why")).fails());
+        assert!(Outcome::Good.against(Some("why")).fails() && !Outcome::Good.against(None).fails());
+        assert!(!Outcome::Good.against(Some("sometimes so")).fails());
+    }
 }

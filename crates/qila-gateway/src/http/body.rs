@@ -322,7 +322,8 @@ impl Body for OutBody {
         match self {
             OutBody::Text(text) => text.is_none(),
             OutBody::Upstream(body) => {
-                body.mask.is_none() && body.after.is_none() && body.inner.is_end_stream()
+                let changes = body.mask.is_some() || body.strip.is_some() || body.mcp.is_some();
+                !changes && body.after.is_none() && body.inner.is_end_stream()
             }
         }
     }

@@ -22,7 +22,8 @@ pub(super) struct Known {
     headers: HeaderMap,
     size: Option<u64>,
     body: Option<BodyFacts>,
-    upgrade: bool,
+    /// Whether it becomes a WebSocket.
+    socket: bool,
 }
 
 impl Known {
@@ -38,7 +39,7 @@ impl Known {
                 headers: Some(&self.headers),
                 body_size: self.size,
                 body: self.body.as_ref(),
-                upgrade: self.upgrade,
+                upgrade: self.socket,
             },
         })
     }
@@ -82,7 +83,7 @@ pub(super) async fn judge(
         },
         // Of an empty body the size says all, except where GraphQL may stand in the query instead.
         body: None,
-        upgrade: socket,
+        socket,
     };
     let verdict = known.ask(rules, exchange);
     let Some(need) = verdict.needs_body else {

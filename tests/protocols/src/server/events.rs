@@ -38,7 +38,9 @@ pub(crate) async fn answer(call: Call) -> Answer {
                 }
             }
         }
-        let _ = sender.send_data(Bytes::from_static(b"event: done\ndata: {}\n\n")).await;
+        let _ = sender
+            .send_data(Bytes::from_static(b"event: done\ndata: {}\n\n"))
+            .await;
         shared.waiting.lock().unwrap().remove(&id);
     });
     let body: Body = body.boxed();

@@ -67,7 +67,10 @@ async fn serve(mut call: Call, mut sender: Sender<Bytes, io::Error>) {
     }
     let mut fields = HeaderMap::new();
     let known = ["Unary", "ServerStream", "ClientStream", "Bidi"].contains(&method.as_str());
-    fields.insert("grpc-status", HeaderValue::from_static(if known { "0" } else { "12" }));
+    fields.insert(
+        "grpc-status",
+        HeaderValue::from_static(if known { "0" } else { "12" }),
+    );
     fields.insert("x-after", HeaderValue::from_static("trailer"));
     if method == "Bidi" && first.starts_with(b"leak") {
         let key = call.shared.key(&call.host);

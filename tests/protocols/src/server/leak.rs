@@ -14,7 +14,17 @@ pub const POSITIONS: [&str; 9] = [
 ];
 /// How it is written.
 pub const ENCODINGS: [&str; 11] = [
-    "plain", "base64", "base64-1", "base64-2", "base64url", "url", "url-all", "json", "json-slash", "hex", "HEX",
+    "plain",
+    "base64",
+    "base64-1",
+    "base64-2",
+    "base64url",
+    "url",
+    "url-all",
+    "json",
+    "json-slash",
+    "hex",
+    "HEX",
 ];
 /// Spellings that JSON allows and that no writer uses: every character escaped.
 pub const ODD: [&str; 2] = ["json-all", "JSON-ALL"];
@@ -66,7 +76,11 @@ pub(crate) async fn answer(mut call: Call) -> Answer {
         "cookie" => set(&mut response, "set-cookie", &format!("k={said}; Path=/")),
         "location" => {
             *response.status_mut() = http::StatusCode::FOUND;
-            set(&mut response, "location", &format!("https://key.test/echo?k={said}"));
+            set(
+                &mut response,
+                "location",
+                &format!("https://key.test/echo?k={said}"),
+            );
         }
         "chunks" => {
             // A few bytes at a time, so that the secret lies over many chunks or DATA frames.
@@ -79,7 +93,10 @@ pub(crate) async fn answer(mut call: Call) -> Answer {
         }
         "trailer" => {
             let mut fields = HeaderMap::new();
-            fields.insert(HeaderName::from_static("x-after"), HeaderValue::from_str(&said).unwrap());
+            fields.insert(
+                HeaderName::from_static("x-after"),
+                HeaderValue::from_str(&said).unwrap(),
+            );
             set(&mut response, "trailer", "x-after");
             *response.body_mut() = streamed(vec![Bytes::from_static(b"nothing here")], Some(fields));
         }
@@ -88,8 +105,10 @@ pub(crate) async fn answer(mut call: Call) -> Answer {
             let event = format!("event: said\ndata: {text}\n\n");
             let half = event.len() / 2;
             let (one, two) = event.as_bytes().split_at(half);
-            *response.body_mut() =
-                streamed(vec![Bytes::copy_from_slice(one), Bytes::copy_from_slice(two)], None);
+            *response.body_mut() = streamed(
+                vec![Bytes::copy_from_slice(one), Bytes::copy_from_slice(two)],
+                None,
+            );
         }
         "error" => {
             *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;

@@ -19,7 +19,12 @@ pub(crate) async fn answer(mut call: Call) -> Answer {
     let message: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let (id, method) = (message["id"].clone(), message["method"].as_str());
     let Some(method) = method else {
-        let waiting = call.shared.asked.lock().unwrap().remove(id.as_str().unwrap_or_default());
+        let waiting = call
+            .shared
+            .asked
+            .lock()
+            .unwrap()
+            .remove(id.as_str().unwrap_or_default());
         if let Some(waiting) = waiting {
             let _ = waiting.send(message);
         }
@@ -34,7 +39,8 @@ pub(crate) async fn answer(mut call: Call) -> Answer {
             "serverInfo": {"name": "scripted", "version": "1"}}),
         "ping" => object!({}),
         "tools/list" => {
-            let tool = |name| object!({"name": name, "description": "A tool.", "inputSchema": {"type": "object"}});
+            let tool =
+                |name| object!({"name": name, "description": "A tool.", "inputSchema": {"type": "object"}});
             let tools = ["search", "read_file", "ask", "drop_all"].map(tool).to_vec();
             object!({"tools": tools})
         }
@@ -48,10 +54,16 @@ pub(crate) async fn answer(mut call: Call) -> Answer {
         }
         _ => {
             let error = object!({"code": -32601, "message": "no such method"});
-            return json(StatusCode::OK, &object!({"jsonrpc": "2.0", "id": id, "error": error}));
+            return json(
+                StatusCode::OK,
+                &object!({"jsonrpc": "2.0", "id": id, "error": error}),
+            );
         }
     };
-    let mut response = json(StatusCode::OK, &object!({"jsonrpc": "2.0", "id": id, "result": result}));
+    let mut response = json(
+        StatusCode::OK,
+        &object!({"jsonrpc": "2.0", "id": id, "result": result}),
+    );
     if method == "initialize" {
         set(&mut response, "mcp-session-id", &call.case.replace('/', "-"));
     }
@@ -83,7 +95,10 @@ fn ask(call: &Call, id: Value) -> Answer {
         let heard = match tokio::time::timeout(Duration::from_secs(5), told).await {
             Ok(Ok(reply)) if reply["result"].is_object() => {
                 entry.note("client answered");
-                reply["result"]["content"]["text"].as_str().unwrap_or("?").to_owned()
+                reply["result"]["content"]["text"]
+                    .as_str()
+                    .unwrap_or("?")
+                    .to_owned()
             }
             _ => "nothing".to_owned(),
         };

@@ -79,7 +79,9 @@ impl Server {
             authority,
             shared: Arc::clone(&shared),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         std::thread::Builder::new()
             .name("upstream".into())
             .spawn(move || {

@@ -34,10 +34,12 @@ pub(crate) async fn answer(mut call: Call) -> Answer {
         let value = call.request.headers().get(name);
         value.and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
     };
-    let real = !key.is_empty() && (field("authorization") == format!("Bearer {key}") || field("x-api-key") == key);
+    let real =
+        !key.is_empty() && (field("authorization") == format!("Bearer {key}") || field("x-api-key") == key);
     if !real {
         call.entry.note("wrong key");
-        let error = object!({"type": "error", "error": {"type": "authentication_error", "message": "wrong key"}});
+        let error =
+            object!({"type": "error", "error": {"type": "authentication_error", "message": "wrong key"}});
         return json(StatusCode::UNAUTHORIZED, &error);
     }
     call.entry.note("real key");
@@ -58,7 +60,12 @@ pub(crate) async fn answer(mut call: Call) -> Answer {
         "/v1/chat/completions" => chat(&usage, &words, tools),
         "/v1/responses" => responses(&usage, &words, tools),
         "/v1/messages" => messages(&usage, &words, tools),
-        _ => return json(StatusCode::NOT_FOUND, &object!({"error": {"message": "no such path"}})),
+        _ => {
+            return json(
+                StatusCode::NOT_FOUND,
+                &object!({"error": {"message": "no such path"}}),
+            );
+        }
     };
     if body["stream"] != true {
         return json(StatusCode::OK, &said.whole);
@@ -92,7 +99,10 @@ fn chat(usage: &Usage, words: &str, tools: bool) -> Said {
         object!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": usage.model,
             "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": null})
     };
-    let mut events = vec![(None, piece(object!({"role": "assistant", "content": ""}), Value::Null))];
+    let mut events = vec![(
+        None,
+        piece(object!({"role": "assistant", "content": ""}), Value::Null),
+    )];
     for word in words.split_inclusive(' ') {
         events.push((None, piece(object!({"content": word}), Value::Null)));
     }
@@ -118,11 +128,15 @@ fn responses(usage: &Usage, words: &str, tools: bool) -> Said {
         "total_tokens": usage.input + usage.output, "input_tokens_details": {"cached_tokens": usage.cached},
         "output_tokens_details": {"reasoning_tokens": 0}});
     let part = object!({"type": "output_text", "text": words, "annotations": []});
-    let mut output = vec![object!({"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
-        "content": [part]})];
+    let mut output = vec![
+        object!({"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+        "content": [part]}),
+    ];
     if tools {
-        output.push(object!({"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "lookup",
-            "arguments": "{\"word\":\"fort\"}", "status": "completed"}));
+        output.push(
+            object!({"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "lookup",
+            "arguments": "{\"word\":\"fort\"}", "status": "completed"}),
+        );
     }
     let whole = object!({"id": "resp_1", "object": "response", "created_at": 1_700_000_000, "status": "completed",
         "model": usage.model, "output": output, "parallel_tool_calls": true, "tool_choice": "auto", "tools": [],
@@ -141,7 +155,10 @@ fn responses(usage: &Usage, words: &str, tools: bool) -> Said {
     };
     add("response.created", object!({"response": begun}));
     for (index, item) in output.iter().enumerate() {
-        add("response.output_item.added", object!({"output_index": index, "item": item}));
+        add(
+            "response.output_item.added",
+            object!({"output_index": index, "item": item}),
+        );
         if item["type"] == "message" {
             for word in words.split_inclusive(' ') {
                 add(
@@ -150,7 +167,10 @@ fn responses(usage: &Usage, words: &str, tools: bool) -> Said {
                 );
             }
         }
-        add("response.output_item.done", object!({"output_index": index, "item": item}));
+        add(
+            "response.output_item.done",
+            object!({"output_index": index, "item": item}),
+        );
     }
     add("response.completed", object!({"response": whole}));
     Said {
@@ -166,7 +186,9 @@ fn messages(usage: &Usage, words: &str, tools: bool) -> Said {
         "cache_creation_input_tokens": 0, "output_tokens": usage.output});
     let mut content = vec![object!({"type": "text", "text": words})];
     if tools {
-        content.push(object!({"type": "tool_use", "id": "toolu_1", "name": "lookup", "input": {"word": "fort"}}));
+        content.push(
+            object!({"type": "tool_use", "id": "toolu_1", "name": "lookup", "input": {"word": "fort"}}),
+        );
     }
     let stop = if tools { "tool_use" } else { "end_turn" };
     let whole = object!({"id": "msg_1", "type": "message", "role": "assistant", "model": usage.model, "content": content,
@@ -181,12 +203,17 @@ fn messages(usage: &Usage, words: &str, tools: bool) -> Said {
         let deltas: Vec<Value> = if block["type"] == "text" {
             empty["text"] = "".into();
             let words = words.split_inclusive(' ');
-            words.map(|w| object!({"type": "text_delta", "text": w})).collect()
+            words
+                .map(|w| object!({"type": "text_delta", "text": w}))
+                .collect()
         } else {
             empty["input"] = object!({});
             vec![object!({"type": "input_json_delta", "partial_json": block["input"].to_string()})]
         };
-        events.push(("content_block_start", object!({"index": index, "content_block": empty})));
+        events.push((
+            "content_block_start",
+            object!({"index": index, "content_block": empty}),
+        ));
         for delta in deltas {
             events.push(("content_block_delta", object!({"index": index, "delta": delta})));
         }

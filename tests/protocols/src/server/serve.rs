@@ -50,7 +50,9 @@ pub(crate) async fn accept(
             match acceptor {
                 None => connection(stream, None, shared).await,
                 Some(acceptor) => {
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let Ok(stream) = acceptor.accept(stream).await else {
+                        return;
+                    };
                     let sni = stream.get_ref().1.server_name().map(str::to_owned);
                     connection(stream, sni, shared).await;
                 }
@@ -68,7 +70,10 @@ where
         async move { Ok::<_, Infallible>(answer(shared, sni, request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http2().enable_connect_protocol().max_header_list_size(256 * 1024);
+    builder
+        .http2()
+        .enable_connect_protocol()
+        .max_header_list_size(256 * 1024);
     builder.http1().max_buf_size(512 * 1024);
     let _ = builder
         .serve_connection_with_upgrades(TokioIo::new(stream), service)
@@ -96,7 +101,11 @@ fn record(request: &Request<Incoming>, sni: Option<String>) -> Record {
             other => format!("{other:?}"),
         },
         method: request.method().to_string(),
-        target: request.uri().path_and_query().map_or("*", |p| p.as_str()).to_owned(),
+        target: request
+            .uri()
+            .path_and_query()
+            .map_or("*", |p| p.as_str())
+            .to_owned(),
         headers,
         ..Record::default()
     }

@@ -5,11 +5,11 @@ use futures_util::{SinkExt, StreamExt};
 use http::{Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 pub(crate) async fn answer(mut call: Call) -> Answer {
     let key = call.request.headers().get("sec-websocket-key").cloned();
@@ -21,12 +21,25 @@ pub(crate) async fn answer(mut call: Call) -> Answer {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             set(&mut response, "connection", "upgrade");
             set(&mut response, "upgrade", "websocket");
-            set(&mut response, "sec-websocket-accept", &derive_accept_key(key.as_bytes()));
+            set(
+                &mut response,
+                "sec-websocket-accept",
+                &derive_accept_key(key.as_bytes()),
+            );
         }
-        None => return json(StatusCode::BAD_REQUEST, &serde_json::json!({"error": "no WebSocket"})),
+        None => {
+            return json(
+                StatusCode::BAD_REQUEST,
+                &serde_json::json!({"error": "no WebSocket"}),
+            );
+        }
     }
     if let Some(wanted) = call.request.headers().get("sec-websocket-protocol").cloned() {
-        set(&mut response, "sec-websocket-protocol", wanted.to_str().unwrap_or_default());
+        set(
+            &mut response,
+            "sec-websocket-protocol",
+            wanted.to_str().unwrap_or_default(),
+        );
     }
     let upgrade = hyper::upgrade::on(&mut call.request);
     tokio::spawn(async move {
