@@ -81,7 +81,8 @@ pub(super) async fn judge(
             true => Some(0),
             false => body.as_ref().and_then(|b| b.size_hint().exact()),
         },
-        body: none.then_some(BodyFacts::None),
+        // Of an empty body the size says all, except where GraphQL may stand in the query instead.
+        body: None,
         socket,
     };
     let verdict = known.ask(rules, exchange);
