@@ -43,8 +43,22 @@ pub fn nothing_astray(search: &Search, records: &[Record]) -> Result<(), String>
     Ok(())
 }
 
+/// Most exchanges of one run: a run has an end even on a busy machine.
+const PART: usize = 2000;
+
+/// A hunt of any length, in several runs.
+pub fn in_parts(session: &Session, python: &str, count: usize, encodings: &[&str]) -> Result<(), String> {
+    let mut left = count;
+    while left > 0 {
+        let now = left.min(PART);
+        hunt(session, python, now, encodings)?;
+        left -= now;
+    }
+    Ok(())
+}
+
 /// Runs `count` exchanges inside, the secret in these spellings, and searches all that came back.
-pub fn hunt(session: &Session, python: &str, count: usize, encodings: &[&str]) -> Result<(), String> {
+fn hunt(session: &Session, python: &str, count: usize, encodings: &[&str]) -> Result<(), String> {
     let mut seed = [0u8; 4];
     getrandom::fill(&mut seed).map_err(|e| e.to_string())?;
     let fixed = std::env::var("QILA_HUNT_SEED").ok().and_then(|s| s.parse().ok());

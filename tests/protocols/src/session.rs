@@ -247,7 +247,7 @@ impl Session {
                 continue;
             }
             let outcome = match place::runner("hunt.py", self.wanted.mode) {
-                Ok(python) => Outcome::of(hunt::hunt(self, &python[0], count, encodings)),
+                Ok(python) => Outcome::of(hunt::in_parts(self, &python[0], count, encodings)),
                 Err(skip) => Outcome::Skipped(skip.0),
             };
             lines.push(self.line(row, "deny", outcome));

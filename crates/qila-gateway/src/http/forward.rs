@@ -43,7 +43,7 @@ pub(super) async fn answer(
         Err((refusal, access)) => {
             // A refusal that cannot be recorded ends like any other: nothing has happened.
             let _ = gate.recorder.noted(refusal.decision(access)).await;
-            if let (Some(body), Speaks::Http2) = (body, agent) {
+            if let Some(body) = body.filter(|_| agent == Speaks::Http2) {
                 tokio::task::spawn_local(whole::discard(body));
             }
             match grpc {

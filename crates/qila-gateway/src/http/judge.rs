@@ -87,10 +87,20 @@ pub(super) async fn judge(
     };
     let verdict = known.ask(rules, exchange);
     let Some(need) = verdict.needs_body else {
+        let mut read = None;
+        // A body whose length nobody said is counted before anything of it leaves, not cut off on its way.
+        if let (true, Some(limit), None) = (verdict.allowed, verdict.body_limit, known.size)
+            && limit <= whole::MAX
+            && let Some(body) = body.take()
+        {
+            let bytes = whole::read(gate, rules, body, limit).await?;
+            known.size = Some(bytes.len() as u64);
+            read = Some(bytes);
+        }
         return Ok(Judged {
             verdict,
             known,
-            body: None,
+            body: read,
         });
     };
     let most = need.limit.min(whole::MAX);

@@ -35,12 +35,14 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 use strict::{Flaw, Strict};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Longest time for the head of a request, counted from the end of the one before.
 const HEAD: Duration = Duration::from_secs(300);
 /// Longest time for an agent to take the answer to a malformed request.
 const ANSWER: Duration = Duration::from_secs(5);
+/// Most bytes that are read for nothing at the end of a connection.
+const LINGERED: usize = 4 << 20;
 /// Most bytes of a head.
 pub(crate) const MAX_HEAD: usize = 64 * 1024;
 /// Bytes of one HTTP/2 stream that may be on their way unread.
@@ -119,12 +121,32 @@ where
     } else if let Some(why) = flaw.get() {
         malformed(&gate, &session, stream, why).await;
     } else {
-        let _ = tokio::time::timeout(ANSWER, stream.shutdown()).await;
+        let _ = tokio::time::timeout(ANSWER, linger(&mut stream)).await;
+    }
+}
+
+/// Ends a connection so that the agent gets what was last said, though it may still be sending: what is closed with bytes unread
+/// is cut off at both ends.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let (mut buffer, mut left) = (vec![0u8; 16 * 1024], LINGERED);
+    while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+        match left.checked_sub(n) {
+            Some(rest) => left = rest,
+            None => return,
+        }
     }
 }
 
 /// Answers a request that the library was never shown.
-async fn malformed<S: AsyncWrite + Unpin>(gate: &Gate, session: &Session, mut stream: S, why: &str) {
+async fn malformed<S: AsyncRead + AsyncWrite + Unpin>(
+    gate: &Gate,
+    session: &Session,
+    mut stream: S,
+    why: &str,
+) {
     let (host, port) = match &session.fixed {
         Some((to, port)) => (to.to_string(), *port),
         None => ("the proxy".to_owned(), 0),
@@ -138,7 +160,8 @@ async fn malformed<S: AsyncWrite + Unpin>(gate: &Gate, session: &Session, mut st
     // An agent that does not read its answer has itself to blame.
     let _ = tokio::time::timeout(ANSWER, async {
         stream.write_all(refusal.as_bytes()).await?;
-        stream.shutdown().await
+        linger(&mut stream).await;
+        std::io::Result::Ok(())
     })
     .await;
 }

@@ -43,6 +43,7 @@ pub(super) async fn read(gate: &Gate, rules: &Rules, body: Incoming, most: u64) 
         )
     };
     if body.size_hint().lower() > most {
+        tokio::task::spawn_local(discard(body));
         return Err(too_long());
     }
     let reading = async {
@@ -51,6 +52,7 @@ pub(super) async fn read(gate: &Gate, rules: &Rules, body: Incoming, most: u64) 
             let frame = frame.map_err(|e| Refusal::malformed(format!("the body: {e}")))?;
             let Ok(data) = frame.into_data() else { continue };
             if (all.len() as u64).saturating_add(data.len() as u64) > most {
+                tokio::task::spawn_local(discard(body));
                 return Err(too_long());
             }
             crate::rate::take(rules.rates.upload.as_ref(), data.len()).await;

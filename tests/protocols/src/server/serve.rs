@@ -153,7 +153,11 @@ impl Call {
     /// The whole body, which is recorded.
     pub(crate) async fn body(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
-        while let Some(Ok(frame)) = self.request.body_mut().frame().await {
+        while let Some(frame) = self.request.body_mut().frame().await {
+            let Ok(frame) = frame else {
+                self.entry.note("broken off");
+                return all;
+            };
             match frame.into_data() {
                 Ok(data) => {
                     self.entry.add(&data);
