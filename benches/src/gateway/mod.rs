@@ -188,7 +188,7 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>, effort: Effort) -> 
         },
     ));
     rows.push(rules::row());
-    let events = measure(&ways, &load("events", 1), &all, effort.rounds);
+    let events = measure(&ways, &load("events", 1), &with_plain, effort.rounds);
     rows.push(added(
         &events,
         Way::Qila,
@@ -201,6 +201,13 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>, effort: Effort) -> 
         Way::Qila,
         "first streamed token, delay added, p99",
         "p99",
+        Target::None,
+    ));
+    rows.push(added(
+        &events,
+        Way::Plain,
+        "the same, Qila, no credential, p50",
+        "p50",
         Target::None,
     ));
     rows.push(added(

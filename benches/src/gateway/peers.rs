@@ -99,7 +99,7 @@ pub fn mitmproxy(folder: &Path, keys: &Keys, origin: SocketAddr) -> Result<Peer,
     command.args([
         "-q",
         "--mode",
-        &format!("reverse:https://localhost:{}", origin.port()),
+        &format!("reverse:https://{origin}"),
     ]);
     command.args(["--listen-host", "127.0.0.1", "-p", &port.to_string()]);
     for setting in [
