@@ -25,7 +25,8 @@ const BYTES: usize = 1024;
 /// How much is done.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    rounds: usize,
+    /// Rounds over all ways.
+    pub rounds: usize,
     seconds: f64,
     idle: usize,
 }
