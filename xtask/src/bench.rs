@@ -39,7 +39,9 @@ pub fn run(arguments: &[String]) -> Result<bool, Error> {
 
 /// The peer, in an environment of its own under the build folder; none where it cannot be installed.
 fn mitmproxy(metadata: &Metadata) -> Option<PathBuf> {
-    let folder = metadata.target_folder.join(format!("bench/mitmproxy-{MITMPROXY}"));
+    let folder = metadata
+        .target_folder
+        .join(format!("bench/mitmproxy-{MITMPROXY}"));
     let program = folder.join("bin/mitmdump");
     if program.is_file() {
         return Some(program);
