@@ -107,7 +107,10 @@ fn table(options: &Options) -> Result<(), String> {
     let wanted = |part: &str| !options.gateway && options.only.as_deref().is_none_or(|only| only == part);
     let mut rows = Vec::new();
     if options.gateway {
-        let effort = gateway::Effort::new(options.quick);
+        let mut effort = gateway::Effort::new(options.quick);
+        if options.runs != RUNS {
+            effort.rounds = options.runs;
+        }
         rows.extend(gateway::rows(&scratch, &qila, effort)?);
     }
     if wanted("start") {

@@ -6,6 +6,9 @@ use crate::error::Error;
 use crate::metadata::Metadata;
 use crate::{shell, tree};
 
+/// The version of the peer that comes from PyPI.
+const MITMPROXY: &str = "11.0.2";
+
 /// Builds and runs a table; what follows the table's name is the runner's own.
 pub fn run(arguments: &[String]) -> Result<bool, Error> {
     let metadata = Metadata::read()?;
@@ -16,6 +19,12 @@ pub fn run(arguments: &[String]) -> Result<bool, Error> {
     let mut bench = Command::new(tree::built(&metadata, "qila-bench")?);
     bench.args(arguments).current_dir(tree::root());
     bench.env("QILA_BENCH_OUT", metadata.target_folder.join("bench"));
+    if arguments.first().is_some_and(|table| table == "gateway") {
+        match mitmproxy(&metadata) {
+            Some(path) => drop(bench.env("QILA_BENCH_MITMDUMP", path)),
+            None => eprintln!("note: mitmproxy {MITMPROXY} could not be installed"),
+        }
+    }
     if let Some(path) = qila {
         bench.env("QILA_BIN", path);
     }
@@ -26,6 +35,22 @@ pub fn run(arguments: &[String]) -> Result<bool, Error> {
         bench.env("QILA_BENCH_EVIDENCE", path);
     }
     Ok(shell::status(&mut bench)?.success())
+}
+
+/// The peer, in an environment of its own under the build folder; none where it cannot be installed.
+fn mitmproxy(metadata: &Metadata) -> Option<PathBuf> {
+    let folder = metadata
+        .target_folder
+        .join(format!("bench/mitmproxy-{MITMPROXY}"));
+    let program = folder.join("bin/mitmdump");
+    if program.is_file() {
+        return Some(program);
+    }
+    let mut make = Command::new("python3");
+    make.args(["-m", "venv"]).arg(&folder);
+    let mut install = Command::new(folder.join("bin/pip"));
+    install.args(["install", "--quiet", &format!("mitmproxy=={MITMPROXY}")]);
+    (shell::quietly(&mut make) && shell::quietly(&mut install) && program.is_file()).then_some(program)
 }
 
 /// A crate's own measure of itself, where it has one.

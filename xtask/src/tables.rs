@@ -126,6 +126,7 @@ pub const PACKAGES: &[(&str, &str, &str)] = &[
     ("crun", "crun", "peer of the benchmarks"),
     ("runc", "runc", "peer of the benchmarks"),
     ("dockerd", "docker.io", "peer of the benchmarks"),
+    ("nginx", "nginx", "peer of the gateway's benchmark"),
     ("curl", "curl", "client of the gateway tests"),
     ("git", "git", "workload of the tests and benchmarks"),
     ("openssl", "openssl", "client of the gateway tests"),

@@ -25,7 +25,8 @@ const BYTES: usize = 1024;
 /// How much is done.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    rounds: usize,
+    /// Rounds over all ways.
+    pub rounds: usize,
     seconds: f64,
     idle: usize,
 }
@@ -188,7 +189,7 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>, effort: Effort) -> 
         },
     ));
     rows.push(rules::row());
-    let events = measure(&ways, &load("events", 1), &all, effort.rounds);
+    let events = measure(&ways, &load("events", 1), &with_plain, effort.rounds);
     rows.push(added(
         &events,
         Way::Qila,
@@ -201,6 +202,13 @@ pub fn rows(scratch: &Scratch, qila: &Result<Qila, Missing>, effort: Effort) -> 
         Way::Qila,
         "first streamed token, delay added, p99",
         "p99",
+        Target::None,
+    ));
+    rows.push(added(
+        &events,
+        Way::Plain,
+        "the same, Qila, no credential, p50",
+        "p50",
         Target::None,
     ));
     rows.push(added(

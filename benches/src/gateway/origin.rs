@@ -16,9 +16,9 @@ pub const SECRET: &str = "sk-bench-0123456789abcdef";
 /// What every body is made of.
 pub const FILL: u8 = b'q';
 /// Events of one stream.
-pub const EVENTS: usize = 8;
+pub const EVENTS: usize = 2;
 /// Time between two of them, so that each travels by itself.
-const PAUSE: Duration = Duration::from_millis(3);
+const PAUSE: Duration = Duration::from_millis(2);
 const MAX_HEAD: usize = 16 << 10;
 const MAX_BODY: usize = 1 << 20;
 

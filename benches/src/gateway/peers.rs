@@ -96,11 +96,7 @@ pub fn mitmproxy(folder: &Path, keys: &Keys, origin: SocketAddr) -> Result<Peer,
     let program = program.ok_or_else(|| Missing::Absent("mitmproxy is not installed".to_owned()))?;
     let port = free()?;
     let mut command = Command::new(program);
-    command.args([
-        "-q",
-        "--mode",
-        &format!("reverse:https://localhost:{}", origin.port()),
-    ]);
+    command.args(["-q", "--mode", &format!("reverse:https://{origin}")]);
     command.args(["--listen-host", "127.0.0.1", "-p", &port.to_string()]);
     for setting in [
         format!("confdir={}", folder.join("mitmproxy").display()),
