@@ -1,18 +1,17 @@
 //! Patterns over names of models.
 
-/// Whether a pattern matches a name: `*` any text, `?` one character. Letters match in any case.
+/// Whether a pattern matches a name: `*` any text, `?` one byte. Letters match in any case.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().map(|c| c.to_ascii_lowercase()).collect();
-    let name: Vec<char> = name.chars().map(|c| c.to_ascii_lowercase()).collect();
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut p, mut n) = (0, 0);
     let mut back: Option<(usize, usize)> = None;
     while let Some(have) = name.get(n) {
         match pattern.get(p) {
-            Some('*') => {
+            Some(b'*') => {
                 back = Some((p, n));
                 p += 1;
             }
-            Some(want) if want == have || *want == '?' => {
+            Some(want) if *want == b'?' || want.eq_ignore_ascii_case(have) => {
                 p += 1;
                 n += 1;
             }
@@ -26,7 +25,9 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
             },
         }
     }
-    pattern.get(p..).is_none_or(|rest| rest.iter().all(|c| *c == '*'))
+    pattern
+        .get(p..)
+        .is_none_or(|rest| rest.iter().all(|b| *b == b'*'))
 }
 
 /// How closely a pattern tells a name: the characters that are no wildcard, then all.
