@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Kill(Kill),
     /// Change what a running agent may reach.
     Update(Update),
+    /// Take credentials from a running agent, for good.
+    Revoke(Revoke),
     /// Be the gateway alone: a proxy for programs outside any sandbox, which holds their keys and keeps the record.
     #[command(after_help = GATEWAY_HELP)]
     Gateway(Serve),
@@ -161,6 +163,16 @@ pub(crate) struct Update {
     /// from now on; what they no longer allow ends. All other clauses must be as they were.
     #[arg(long, short = 'p', value_name = "FILE|NAME")]
     pub policy: String,
+}
+
+/// `qila revoke`.
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// The run: its id, the first characters of it, or `latest`.
+    pub run: String,
+    /// Names of credentials, as the policy has them. Default: all.
+    #[arg(value_name = "CREDENTIAL")]
+    pub credentials: Vec<String>,
 }
 
 const GATEWAY_HELP: &str = "\

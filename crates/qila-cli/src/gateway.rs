@@ -69,10 +69,8 @@ pub(crate) fn gateway(args: &Serve) -> Result<u8, Fail> {
         policy_digest: digest(outside.permit.policy()),
         address: address.to_string(),
     }];
-    let leases = outside.leases();
-    kinds.extend(leases.iter().map(|c| EventKind::LeaseCreated {
-        credential: c.clone(),
-    }));
+    let leases = outside.leases().into_iter();
+    kinds.extend(leases.map(|credential| EventKind::LeaseCreated { credential }));
     evidence.record(kinds)?;
     gateway
         .listen(&[listener.as_fd()])
@@ -85,10 +83,7 @@ pub(crate) fn gateway(args: &Serve) -> Result<u8, Fail> {
     let served = serve(args, &outside, &mut witness);
     // Whatever became of it: what it had done by then is written down.
     let heard = witness.close();
-    let mut kinds: Vec<EventKind> = leases
-        .into_iter()
-        .map(|credential| EventKind::LeaseRevoked { credential })
-        .collect();
+    let mut kinds = evidence.revoked();
     kinds.push(EventKind::GatewayEnded);
     let folded = budgets::fold(&home, &id);
     let recorded = evidence.record(kinds);
@@ -160,7 +155,7 @@ fn again(args: &Serve, outside: &Outside, witness: &mut Witness<'_, '_>) -> Resu
     let permit = rewrite.permit().map_err(Fail::new)?;
     built(permit.policy())?;
     let by = rustix::process::getuid().as_raw();
-    witness.change(&rewrite, digest(permit.policy()), by)
+    witness.change(rewrite, digest(permit.policy()), by)
 }
 
 /// Certificates for programs to trust, for as long as the gateway runs.

@@ -40,6 +40,7 @@ fn command() -> u8 {
         Command::Ps(args) => ps::ps(&args),
         Command::Kill(args) => kill::kill(&args),
         Command::Update(args) => update::update(&args),
+        Command::Revoke(args) => update::revoke(&args),
         Command::Gateway(args) => gateway::gateway(&args),
         Command::Diff(args) => changes::diff(&args),
         Command::Apply(args) => changes::apply(&args),

@@ -1,10 +1,11 @@
-//! `qila update`: other rules for a run that goes on.
-use crate::args::Update;
+//! `qila update` and `qila revoke`: what changes for a run that goes on.
+use crate::args::{Revoke, Update};
 use crate::fail::Fail;
 use crate::home::Home;
 use crate::load;
-use crate::run::change::{self, Answer, Wish};
+use crate::run::change::{self, Ask, Wish};
 use crate::state;
+use qila_types::RunId;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// How long to wait for the run's answer, in hundredths of a second.
@@ -12,8 +13,26 @@ const PATIENCE: u32 = 1000;
 
 /// `qila update`.
 pub(crate) fn update(args: &Update) -> Result<u8, Fail> {
+    let bundle = load::bundle(&args.policy)?;
+    let run = tell(&args.run, Ask::Rules(Box::new(bundle)))?;
+    println!("run {run} goes on under the changed rules");
+    Ok(0)
+}
+
+/// `qila revoke`.
+pub(crate) fn revoke(args: &Revoke) -> Result<u8, Fail> {
+    let run = tell(&args.run, Ask::Revoke(args.credentials.iter().cloned().collect()))?;
+    match args.credentials.as_slice() {
+        [] => println!("run {run} goes on without any credential"),
+        names => println!("run {run} goes on without {}", names.join(", ")),
+    }
+    Ok(0)
+}
+
+/// Tells a run, and waits until it has done what it was told.
+fn tell(named: &str, what: Ask) -> Result<RunId, Fail> {
     let home = Home::open()?;
-    let run = state::find(&home, &args.run)?;
+    let run = state::find(&home, named)?;
     let gone = || {
         Fail::new(format!("run {} is not running", run.id))
             .hint("see `qila ps`")
@@ -31,16 +50,16 @@ pub(crate) fn update(args: &Update) -> Result<u8, Fail> {
     if !run.is_running() {
         return Err(gone());
     }
-    let wish = Wish {
-        id: change::number()?,
-        policy: load::bundle(&args.policy)?,
-    };
-    change::ask(&run, &wish)?;
+    let id = change::number()?;
+    change::ask(&run, &Wish { id, what })?;
     pidfd_send_signal(&pidfd, Signal::USR2)
         .map_err(|e| Fail::new(format!("run {} cannot be told: {e}", run.id)))?;
     for _ in 0..PATIENCE {
-        if let Some(answer) = change::answer(&run).filter(|a| a.id == wish.id) {
-            return told(&run, answer);
+        if let Some(answer) = change::answer(&run).filter(|a| a.id == id) {
+            return match answer.refused {
+                None => Ok(run.id),
+                Some(why) => Err(Fail::new(format!("run {} goes on as before: {why}", run.id)).code(1)),
+            };
         }
         if !run.is_running() {
             return Err(gone());
@@ -50,14 +69,4 @@ pub(crate) fn update(args: &Update) -> Result<u8, Fail> {
     Err(Fail::new(format!("run {} does not answer", run.id))
         .hint("`qila log` tells whether the change was recorded")
         .code(1))
-}
-
-fn told(run: &state::RunDir, answer: Answer) -> Result<u8, Fail> {
-    match answer.refused {
-        None => {
-            println!("run {} goes on under the changed rules", run.id);
-            Ok(0)
-        }
-        Some(why) => Err(Fail::new(format!("run {} goes on as before: {why}", run.id)).code(1)),
-    }
 }

@@ -147,8 +147,9 @@ impl Call {
             latency_ms: ms(self.started.elapsed()),
             first_token_ms: self.first.get().map(ms),
         };
+        let live = self.gate.secrets.live();
         let redact = |text: &mut Vec<u8>| {
-            if let Some(masker) = self.gate.secrets.masker() {
+            if let Some(masker) = live.masker() {
                 masker.mask(text);
             }
         };

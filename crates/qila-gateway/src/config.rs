@@ -49,6 +49,16 @@ pub struct Rewrite {
     pub absent: BTreeSet<String>,
 }
 
+/// What a running gateway is told to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Other rules come into force.
+    Rules(Box<Rewrite>),
+    /// Credentials by name, or all of them if none is named, go out of force for good.
+    Revoke(BTreeSet<String>),
+}
+
 impl Rewrite {
     /// The permit, as it would be given to a gateway at its start.
     pub fn permit(&self) -> Result<Permit, String> {

@@ -14,8 +14,9 @@ use qila_authorizer::{Access as Ask, Authorizer, CompileError, Verdict};
 use qila_meter::Prices;
 use qila_policy::Permit;
 use qila_policy::model::{Policy, TraceContent};
-use qila_types::{Access, Decision};
+use qila_types::{Access, Decision, EventKind};
 use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 use tokio::sync::watch;
 
@@ -155,6 +156,31 @@ impl Gate {
         let number = self.rules.borrow().number.saturating_add(1);
         *self.rules.borrow_mut() = Rc::new(Rules::of(&permit, number).map_err(|e| e.to_string())?);
         self.changed.send_replace(number);
+        Ok(())
+    }
+
+    /// Puts credentials out of force for good; all of them if none is named.
+    pub(crate) fn revoke(&self, names: &BTreeSet<String>) -> Result<(), String> {
+        let known: BTreeSet<&str> = self.secrets.names().collect();
+        if let Some(other) = names.iter().find(|n| !known.contains(n.as_str())) {
+            let known: Vec<&str> = known.into_iter().collect();
+            return Err(format!(
+                "it has no credential `{other}`; it has: {}",
+                match known.is_empty() {
+                    true => "none".to_owned(),
+                    false => known.join(", "),
+                }
+            ));
+        }
+        let named: Vec<(usize, String)> = (self.secrets.names().enumerate())
+            .filter(|(_, name)| names.is_empty() || names.contains(*name))
+            .map(|(at, name)| (at, name.to_owned()))
+            .collect();
+        for (at, credential) in named {
+            if self.secrets.revoke(at) {
+                self.recorder.later(EventKind::LeaseRevoked { credential });
+            }
+        }
         Ok(())
     }
 

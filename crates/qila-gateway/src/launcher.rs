@@ -1,5 +1,5 @@
 //! The launcher's end of a gateway.
-use crate::config::{Config, Rewrite};
+use crate::config::{Config, Order};
 use crate::link::{Down, MAX_PACKET, Up, decode, encode};
 use crate::serve;
 use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
@@ -33,7 +33,7 @@ pub struct Gateway {
 pub struct Batch {
     /// Events, in order.
     pub events: Vec<EventKind>,
-    /// Whether rules that were sent came into force.
+    /// Whether what it was told to do was done.
     pub changed: Option<Result<(), String>>,
     /// If some of them are waited for: the number to confirm with [`Gateway::written`] once all of them are durable.
     pub confirm: Option<u64>,
@@ -131,10 +131,10 @@ impl Gateway {
         Ok(batch)
     }
 
-    /// Sends other rules. Whether they came into force is in a later [`Batch`].
-    pub fn change(&self, rewrite: &Rewrite) -> Result<(), Gone> {
-        let text = serde_json::to_vec(rewrite).map_err(|e| Gone(e.to_string()))?;
-        let file = memfd_create("qila-rules", MemfdFlags::CLOEXEC)?;
+    /// Tells it to do something. Whether that was done is in a later [`Batch`].
+    pub fn order(&self, order: &Order) -> Result<(), Gone> {
+        let text = serde_json::to_vec(order).map_err(|e| Gone(e.to_string()))?;
+        let file = memfd_create("qila-order", MemfdFlags::CLOEXEC)?;
         let mut rest = text.as_slice();
         while !rest.is_empty() {
             let n = rustix::io::write(&file, rest)?;

@@ -29,7 +29,7 @@ mod serve;
 mod spend;
 mod tls;
 
-pub use config::{BudgetFile, Config, Placeholder, Rewrite, Upstream, UpstreamError};
+pub use config::{BudgetFile, Config, Order, Placeholder, Rewrite, Upstream, UpstreamError};
 pub use door::USER;
 pub use launcher::{Batch, Gateway, Gone, NotReady};
 pub use link::fuzz;

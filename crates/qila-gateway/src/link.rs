@@ -22,9 +22,9 @@ pub(crate) enum Up {
         /// What to do.
         hint: String,
     },
-    /// Other rules are in force, or why they are not.
+    /// An order was carried out, or why it was not.
     Changed {
-        /// Why they could not be put in force.
+        /// Why not.
         error: Option<String>,
     },
     /// Something happened.
@@ -44,7 +44,7 @@ pub(crate) enum Up {
 pub(crate) enum Down {
     /// The listeners come with this packet: TCP, DNS over UDP, DNS over TCP; or TCP alone.
     Listen,
-    /// Other rules, as a [`Rewrite`](crate::config::Rewrite) in the file that comes with this packet.
+    /// An [`Order`](crate::config::Order), in the file that comes with this packet.
     Change,
     /// The run has ended: say what is left to be said, and end.
     Stop,

@@ -108,17 +108,19 @@ impl Recorder {
         Ok(seq)
     }
 
-    /// Takes the launcher's answers until it goes away. Other rules that come in a file are given to `change`.
+    /// Takes the launcher's answers until it goes away. What it is told to do comes in a file, which is given to `obey`.
     ///
     /// Answers whether it was told to stop.
-    pub(crate) async fn listen(&self, change: impl Fn(OwnedFd) -> Result<(), String>) -> bool {
+    pub(crate) async fn listen(&self, obey: impl Fn(OwnedFd) -> Result<(), String>) -> bool {
         loop {
             match self.hear().await {
                 Ok(Some((Down::Written { through }, _))) => {
                     self.written.send_replace(through);
                 }
                 Ok(Some((Down::Change, Some(file)))) => {
-                    let error = change(file).err();
+                    let error = obey(file).err();
+                    // Before the answer: what was done is in the log by the time that it is known.
+                    self.flush().await;
                     let Ok(packet) = encode(&Up::Changed { error }) else {
                         break;
                     };

@@ -1,6 +1,6 @@
 //! The gateway's process, from the fork to the end of the run.
 use crate::ca::Authority;
-use crate::config::{Config, Rewrite};
+use crate::config::{Config, Order};
 use crate::confine;
 use crate::connection;
 use crate::dial::Dialler;
@@ -9,7 +9,7 @@ use crate::door::Door;
 use crate::gate::{Gate, Parts, Rules};
 use crate::link::{Down, MAX_PACKET, Up, decode, encode};
 use crate::recorder::Recorder;
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, renew};
 use crate::spend::Spending;
 use crate::tls::Outward;
 use qila_sys::{caps, exec, pass};
@@ -24,8 +24,8 @@ use tokio::task::LocalSet;
 /// Most connections at a time; further ones wait in the kernel.
 const CONNECTIONS: usize = 512;
 
-/// Most bytes of rules that replace others.
-const MAX_REWRITE: u64 = 16 << 20;
+/// Most bytes of what it is told to do.
+const MAX_ORDER: u64 = 16 << 20;
 
 /// What stops a gateway from starting.
 struct Failure {
@@ -185,12 +185,13 @@ fn serve(ready: Ready, link: &OwnedFd, listeners: Listeners) -> std::io::Result<
             tokio::task::spawn_local(dns::udp(gate.clone(), udp));
             tokio::task::spawn_local(dns::tcp(gate.clone(), tcp));
         }
+        renew::begin(&gate);
         tokio::task::spawn_local(accept(gate.clone(), tcp, room));
         // The launcher gone means the run gone: nothing is decided any more that nobody records.
-        let changing = gate.clone();
+        let told = gate.clone();
         let recording = gate.clone();
         tokio::task::spawn_local(async move { recording.recorder.drain().await });
-        if gate.recorder.listen(move |file| change(&changing, file)).await {
+        if gate.recorder.listen(move |file| obey(&told, file)).await {
             // Told to stop: what is under way is settled, and the last word on it is said.
             gate.end();
             gate.recorder.flush().await;
@@ -200,17 +201,19 @@ fn serve(ready: Ready, link: &OwnedFd, listeners: Listeners) -> std::io::Result<
     })
 }
 
-/// Reads other rules and puts them in force.
-fn change(gate: &Gate, file: OwnedFd) -> Result<(), String> {
+/// Reads what it is told to do, and does it.
+fn obey(gate: &Gate, file: OwnedFd) -> Result<(), String> {
     use std::io::{Read, Seek};
     let mut text = Vec::new();
     let mut file = std::fs::File::from(file);
     file.rewind().map_err(|e| e.to_string())?;
-    file.take(MAX_REWRITE)
+    file.take(MAX_ORDER)
         .read_to_end(&mut text)
         .map_err(|e| e.to_string())?;
-    let rewrite: Rewrite = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
-    gate.change(rewrite.permit()?)
+    match serde_json::from_slice(&text).map_err(|e| e.to_string())? {
+        Order::Rules(rewrite) => gate.change(rewrite.permit()?),
+        Order::Revoke(names) => gate.revoke(&names),
+    }
 }
 
 async fn accept(gate: Rc<Gate>, listener: TcpListener, room: usize) {

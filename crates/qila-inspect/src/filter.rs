@@ -56,6 +56,12 @@ impl Mask {
         }
     }
 
+    /// Goes on with another masker, which knows all that this one knows and more.
+    pub fn turn(&mut self, to: &mask::Masker) {
+        self.stream.turn(to);
+        self.masker = to.clone();
+    }
+
     /// How many matches were masked so far.
     pub fn hits(&self) -> u64 {
         self.stream.hits() + self.shorts

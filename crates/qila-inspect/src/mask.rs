@@ -130,6 +130,13 @@ impl Stream {
         self.hits
     }
 
+    /// Goes on with another masker, which knows all that this one knows and more: what is held back is searched again by it.
+    pub fn turn(&mut self, to: &Masker) {
+        if !Arc::ptr_eq(&self.engine, &to.0) {
+            self.engine = to.0.clone();
+        }
+    }
+
     fn step(&mut self, piece: &[u8], out: &mut Vec<u8>, last: bool) {
         let base = out.len();
         // Room first, so that growing leaves no second copy of what is held.

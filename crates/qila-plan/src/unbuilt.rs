@@ -1,5 +1,5 @@
 //! Clauses that policies may have and this build has no mechanism for: refused by name, on every tier.
-use qila_policy::model::{Placement, Policy, Source};
+use qila_policy::model::{Policy, Source};
 
 /// The first such clause of a policy, and what is missing.
 pub fn unbuilt(policy: &Policy) -> Option<(&'static str, String)> {
@@ -11,11 +11,10 @@ pub fn unbuilt(policy: &Policy) -> Option<(&'static str, String)> {
             Source::Aws(_) => Some("aws"),
             Source::GithubApp(_) => Some("github_app"),
         };
-        let lacking = match (kind, &credential.placement, credential.ttl) {
-            (Some(kind), ..) => format!("the source `{kind}`"),
-            (None, Placement::SigV4, _) => "`placement: sigv4`".to_owned(),
-            (None, _, Some(_)) => "`ttl`".to_owned(),
-            (None, _, None) => continue,
+        let lacking = match (kind, credential.placement.signs()) {
+            (Some(kind), _) => format!("the source `{kind}`"),
+            (None, true) => "`placement: sigv4`".to_owned(),
+            (None, false) => continue,
         };
         let what = format!(
             "{lacking} of the credential `{}` is not in this build",
@@ -40,7 +39,7 @@ mod tests {
             ("network: {allow: [a.org]}\nbudgets: [{requests: 5}]", None),
             (
                 "network: {allow: [{host: a.org, credential: k}]}\ncredentials: {k: {source: env:K, placement: bearer, hosts: [a.org], ttl: 5m}}",
-                Some("credentials"),
+                None,
             ),
         ] {
             let policy = parse("p.yaml", &format!("version: 1\n{rest}\n"), &mut NoFiles);

@@ -72,10 +72,7 @@ mod tests {
                 "resources: {processes: 9}\nbudgets: [{requests: 5}, {requests: 2, window: 1m}]",
                 Some(ClauseId::Budgets),
             ),
-            (
-                "resources: {processes: 9}\ntraces: {content: keep}",
-                None,
-            ),
+            ("resources: {processes: 9}\ntraces: {content: keep}", None),
             (
                 "resources: {processes: 9}\nsyscalls: strict",
                 Some(ClauseId::Syscalls),

@@ -405,6 +405,16 @@ fn sources() {
                 "placement: sigv4",
             ),
         ),
+        ("no place", minted("env:A", "placement: []")),
+        ("a place twice", minted("env:A", "placement: [bearer, bearer]")),
+        (
+            "a signature beside a place",
+            minted(aws, "placement: [sigv4, bearer]"),
+        ),
+        (
+            "a wrong place among others",
+            minted("env:A", "placement: [bearer, {header: \"a b\"}]"),
+        ),
         ("misspelt sigv4", minted(aws, "placement: sigv5")),
         (
             "github app without a key",

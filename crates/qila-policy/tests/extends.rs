@@ -72,7 +72,7 @@ fn a_credential_is_redefined_by_key() {
         panic!()
     };
     assert_eq!(k.source.to_string(), "variable MINE");
-    assert_eq!(k.placement, Placement::Header("x-key".to_owned()));
+    assert_eq!(k.placement, Placement::Header("x-key".to_owned()).into());
     assert_eq!((k.hosts.len(), k.env.len()), (1, 1));
 }
 
@@ -112,7 +112,7 @@ fn a_minted_credential_is_redefined_whole() {
     };
     assert_eq!(
         (k.source.to_string().as_str(), &k.placement),
-        ("variable MINE", &Placement::Bearer)
+        ("variable MINE", &Placement::Bearer.into())
     );
     assert_eq!(k.ttl.unwrap().to_string(), "5m");
 }

@@ -40,7 +40,7 @@ const PIECES: &[&str] = &[
     "  g: {source: {github_app: {app_id: 1, installation_id: 2, private_key: file:/k}}, placement: bearer, hosts: [a.org], ttl: 5m}\n",
     "  s: {source: {aws: {access_key_id: env:A, secret_access_key: env:B, region: r, service: s}}, placement: sigv4, hosts: [a.org]}\n",
     "credentials:\n",
-    "  k: {source: env:K, placement: bearer, hosts: [x.a.org], env: [K]}\n",
+    "  k: {source: env:K, placement: [bearer, {header: x-k}], hosts: [x.a.org], env: [K]}\n",
     "environment:\n",
     "  pass: [K*]\n",
     "&a ",

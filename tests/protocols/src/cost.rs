@@ -3,14 +3,14 @@ use crate::session::Session;
 use qila_agents::qila::{Finished, run_id};
 use serde_json::Value;
 
-/// Every object of kind `model` in a log.
+/// Every call of a model in a log.
 fn models(value: &Value, out: &mut Vec<Value>) {
     match value {
         Value::Array(items) => items.iter().for_each(|v| models(v, out)),
         Value::Object(fields) => {
             if ["kind", "event"]
                 .iter()
-                .any(|k| fields.get(*k).is_some_and(|v| v == "model"))
+                .any(|k| fields.get(*k).is_some_and(|v| v == "model_call"))
             {
                 out.push(value.clone());
             } else {

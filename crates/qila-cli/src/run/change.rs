@@ -1,5 +1,5 @@
-//! Other rules for a running sandbox: asked for through a file in the run's directory and a signal to its launcher, which
-//! records them, gives them to the gateway, and answers through another file. No socket listens while nobody asks.
+//! Other rules for a running sandbox, or an end of its credentials: asked for through a file in the run's directory and a signal to its launcher, which
+//! records it, tells the gateway, and answers through another file. No socket listens while nobody asks.
 use super::evidence::digest;
 use super::outside::Outside;
 use super::witness::Witness;
@@ -10,6 +10,7 @@ use qila_gateway::Rewrite;
 use qila_policy::model::WorkspaceMode;
 use qila_policy::{Bundle, Policy};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 const ASKED: &str = "change.json";
 const ANSWERED: &str = "changed.json";
@@ -21,8 +22,18 @@ const MAX: u64 = 16 << 20;
 pub(crate) struct Wish {
     /// A number of its own.
     pub id: u64,
-    /// The rules.
-    pub policy: Bundle,
+    /// What.
+    pub what: Ask,
+}
+
+/// What a run is asked for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Ask {
+    /// These rules instead of its own.
+    Rules(Box<Bundle>),
+    /// To do without these credentials from now on; without any if none is named.
+    Revoke(BTreeSet<String>),
 }
 
 /// What became of it.
@@ -83,27 +94,39 @@ impl<'a> Changes<'a> {
         let Ok(wish) = serde_json::from_slice::<Wish>(&text) else {
             return Ok(());
         };
-        let refused = match self.rewrite(&wish, witness) {
-            Ok((rewrite, policy)) => {
-                // A gateway that cannot be told is gone, and the run with it.
-                witness.change(&rewrite, digest(&policy), uid)?;
-                self.pending = Some(wish.id);
-                return Ok(());
+        let id = wish.id;
+        match self.begin(wish, witness, uid)? {
+            None => {
+                self.pending = Some(id);
+                Ok(())
             }
-            Err(why) => Some(why),
-        };
-        put(self.dir, ANSWERED, &Answer { id: wish.id, refused })
+            refused => put(self.dir, ANSWERED, &Answer { id, refused }),
+        }
     }
 
-    fn rewrite(&self, wish: &Wish, witness: &Witness<'_, '_>) -> Result<(Rewrite, Policy), String> {
+    /// Tells the gateway, unless there is a reason not to. A gateway that cannot be told is gone, and the run with it.
+    fn begin(&self, wish: Wish, witness: &mut Witness<'_, '_>, uid: u32) -> Result<Option<String>, Fail> {
         if self.pending.is_some() {
-            return Err("another change is under way; try again".into());
+            return Ok(Some("another change is under way; try again".into()));
         }
         if witness.link().is_none() {
-            return Err("it was started without a network, which cannot be given to it now".into());
+            return Ok(Some(match wish.what {
+                Ask::Rules(_) => "it was started without a network, which cannot be given to it now".into(),
+                Ask::Revoke(_) => "it was started without a network, and has no credentials".into(),
+            }));
         }
+        match wish.what {
+            Ask::Revoke(names) => witness.revoke(names).map(|()| None),
+            Ask::Rules(bundle) => match self.rewrite(*bundle) {
+                Ok((rewrite, policy)) => witness.change(rewrite, digest(&policy), uid).map(|()| None),
+                Err(why) => Ok(Some(why)),
+            },
+        }
+    }
+
+    fn rewrite(&self, policy: Bundle) -> Result<(Rewrite, Policy), String> {
         let rewrite = Rewrite {
-            policy: wish.policy.clone(),
+            policy,
             absent: self.outside.absent.clone(),
         };
         let mut policy = rewrite.permit()?.policy().clone();

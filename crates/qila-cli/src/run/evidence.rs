@@ -24,6 +24,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, fsync, mkdirat, openat, statat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Name of the directory under `$QILA_HOME`.
@@ -41,8 +42,8 @@ pub(crate) struct Evidence<'a> {
     /// Whether the agent was started.
     started: bool,
     resources: Resources,
-    /// Credentials that the gateway holds for this run.
-    leases: Vec<String>,
+    /// Leases of each credential that the log has and that have not ended in it.
+    leases: BTreeMap<String, u64>,
     tally: Tally,
 }
 
@@ -174,7 +175,7 @@ impl<'a> Evidence<'a> {
             launched: false,
             started: false,
             resources: Resources::default(),
-            leases: Vec::new(),
+            leases: BTreeMap::new(),
             tally: Tally::default(),
         }
     }
@@ -196,8 +197,11 @@ impl<'a> Evidence<'a> {
         if kinds.is_empty() {
             return Ok(());
         }
-        let mut tally = self.tally;
-        kinds.iter().for_each(|kind| tally.count(kind));
+        let (mut tally, mut leases) = (self.tally, self.leases.clone());
+        for kind in &kinds {
+            tally.count(kind);
+            count(&mut leases, kind);
+        }
         let (time_ms, run) = (super::now_ms(), Some(self.run.clone()));
         let stamp = |kind| Event {
             time_ms,
@@ -211,7 +215,7 @@ impl<'a> Evidence<'a> {
             self.log = None;
             return Err(unwritten(home, &e));
         }
-        self.tally = tally;
+        (self.tally, self.leases) = (tally, leases);
         Ok(())
     }
 
@@ -231,8 +235,7 @@ impl<'a> Evidence<'a> {
             workspace: meta.workspace.clone(),
             unenforced: plan.unenforced().to_vec(),
         };
-        self.leases.clone_from(&meta.leases);
-        let leases = self.leases.iter().cloned();
+        let leases = meta.leases.iter().cloned();
         let leases = leases.map(|credential| EventKind::LeaseCreated { credential });
         let kinds = std::iter::once(launch).chain(leases).collect();
         self.record(kinds)
@@ -251,12 +254,10 @@ impl<'a> Evidence<'a> {
         self.launched
     }
 
-    fn revoked(&self) -> Vec<EventKind> {
-        if self.launched {
-            revoked(&self.leases)
-        } else {
-            Vec::new()
-        }
+    /// The end of every lease that the log has no end of.
+    pub(crate) fn revoked(&self) -> Vec<EventKind> {
+        let open = self.leases.iter().filter(|(_, n)| **n > 0);
+        revoked(&open.map(|(name, _)| name.clone()).collect::<Vec<_>>())
     }
 
     /// Records how the agent ended.
@@ -337,6 +338,19 @@ impl<'a> Evidence<'a> {
             _ => None,
         }
         .unwrap_or_default()
+    }
+}
+
+fn count(leases: &mut BTreeMap<String, u64>, kind: &EventKind) {
+    match kind {
+        EventKind::LeaseCreated { credential } => {
+            *leases.entry(credential.clone()).or_default() += 1;
+        }
+        EventKind::LeaseRevoked { credential } => {
+            let open = leases.get_mut(credential);
+            open.into_iter().for_each(|n| *n = n.saturating_sub(1));
+        }
+        _ => {}
     }
 }
 

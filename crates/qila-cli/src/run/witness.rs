@@ -1,9 +1,10 @@
 //! Between the gateway and the log: what the gateway decides takes effect only once it is written.
 use super::evidence::Evidence;
 use crate::fail::Fail;
-use qila_gateway::{Batch, Gateway, Rewrite};
+use qila_gateway::{Batch, Gateway, Order, Rewrite};
 use qila_types::EventKind;
 use rustix::fd::BorrowedFd;
+use std::collections::BTreeSet;
 
 /// Hears the gateway of a run, if it has one, and writes down what it says.
 pub(crate) struct Witness<'a, 'h> {
@@ -27,7 +28,7 @@ impl<'a, 'h> Witness<'a, 'h> {
     }
 
     /// Takes what the gateway has said, writes it down, and lets it go on.
-    /// Answers what became of rules that were sent to it, once it says so.
+    /// Answers what became of what it was told to do, once it says so.
     pub(crate) fn hear(&mut self) -> Result<Option<Result<(), String>>, Fail> {
         let Some(gateway) = &mut self.gateway else {
             return Ok(None);
@@ -47,7 +48,7 @@ impl<'a, 'h> Witness<'a, 'h> {
     /// Sends other rules to the gateway, once it is written down that they are.
     pub(crate) fn change(
         &mut self,
-        rewrite: &Rewrite,
+        rewrite: Rewrite,
         policy_digest: String,
         by_uid: u32,
     ) -> Result<(), Fail> {
@@ -55,8 +56,17 @@ impl<'a, 'h> Witness<'a, 'h> {
             policy_digest,
             by_uid,
         }])?;
+        self.order(&Order::Rules(Box::new(rewrite)))
+    }
+
+    /// Puts credentials out of force; all of them if none is named. That it was done the gateway says itself.
+    pub(crate) fn revoke(&mut self, credentials: BTreeSet<String>) -> Result<(), Fail> {
+        self.order(&Order::Revoke(credentials))
+    }
+
+    fn order(&self, order: &Order) -> Result<(), Fail> {
         match &self.gateway {
-            Some(gateway) => gateway.change(rewrite).map_err(gone),
+            Some(gateway) => gateway.order(order).map_err(gone),
             None => Ok(()),
         }
     }

@@ -213,8 +213,7 @@ impl Upstream {
         let Some(fields) = frame.into_trailers().ok().filter(|_| self.passes_trailers) else {
             return Ok(None);
         };
-        let masker = self.grant.gate.secrets.masker().filter(|_| self.masks);
-        match trailers::inward(&self.grant.gate, masker, fields) {
+        match trailers::inward(&self.grant.gate, self.masks, fields) {
             Some(fields) => Ok(Some(fields)),
             None => Err(Error::other("a credential in the name of a field after the body")),
         }
@@ -241,6 +240,12 @@ impl Upstream {
                 },
                 None => None,
             };
+            if let Some(mask) = &mut self.mask
+                && let Some(masker) = self.grant.gate.secrets.live().masker()
+            {
+                // A value that came into force meanwhile may stand in what comes now.
+                mask.turn(masker);
+            }
             let Some(data) = data else {
                 // Settled and recorded before the agent has the end of it.
                 self.grant.ended();

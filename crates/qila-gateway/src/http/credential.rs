@@ -1,5 +1,5 @@
 //! The placeholder becomes the credential, in the one place that the policy names.
-use crate::secrets::Secret;
+use crate::secrets::{Entry, Held};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::request::Parts;
@@ -8,36 +8,69 @@ use qila_inspect::placeholder::Finder;
 use qila_policy::model::Placement;
 use zeroize::Zeroize;
 
-/// Swaps the placeholder of a credential for its value. False: the request does not hold it there, and stays as it is.
-pub(crate) fn place(secret: Option<&Secret>, parts: &mut Parts) -> Result<bool, &'static str> {
-    let Some(secret) = secret else { return Ok(false) };
-    match &secret.placement {
+/// Why a request that holds a placeholder goes nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Misplaced {
+    /// It is not as the policy says.
+    Violation(&'static str),
+    /// There is no value at present.
+    Gone(String),
+}
+
+impl From<&'static str> for Misplaced {
+    fn from(what: &'static str) -> Misplaced {
+        Misplaced::Violation(what)
+    }
+}
+
+/// Swaps the placeholder of a credential for its value. False: the request holds it nowhere that the policy names, and stays as
+/// it is.
+pub(crate) fn place(secret: Option<(&Entry, &Held)>, parts: &mut Parts) -> Result<bool, Misplaced> {
+    let Some((entry, held)) = secret else {
+        return Ok(false);
+    };
+    // Where there is none, the place is looked for all the same: only a request that needs it is refused.
+    let value = held.text();
+    let mut placed = false;
+    for place in entry.placement.iter() {
+        placed |= at(place, &entry.placeholder, value.unwrap_or_default(), parts)?;
+    }
+    match (placed, value) {
+        (true, Err(why)) => Err(Misplaced::Gone(format!(
+            "the credential `{}` has no value: {why}",
+            entry.name
+        ))),
+        (placed, _) => Ok(placed),
+    }
+}
+
+fn at(place: &Placement, placeholder: &str, value: &str, parts: &mut Parts) -> Result<bool, &'static str> {
+    match place {
         Placement::Bearer => in_header(parts, &header::AUTHORIZATION, |text| {
             let (scheme, token) = text.split_once(' ')?;
-            let ours = scheme.eq_ignore_ascii_case("bearer") && token.trim() == secret.placeholder;
-            ours.then(|| format!("Bearer {}", secret.value()))
+            let ours = scheme.eq_ignore_ascii_case("bearer") && token.trim() == placeholder;
+            ours.then(|| format!("Bearer {value}"))
         }),
         Placement::Header(name) => {
             let name: HeaderName = name.parse().map_err(|_| "the policy names no header")?;
             in_header(parts, &name, |text| {
-                let (before, after) = text.split_once(secret.placeholder.as_str())?;
-                (!after.contains(secret.placeholder.as_str()))
-                    .then(|| format!("{before}{}{after}", secret.value()))
+                let (before, after) = text.split_once(placeholder)?;
+                (!after.contains(placeholder)).then(|| format!("{before}{value}{after}"))
             })
         }
         Placement::Basic { username } => in_header(parts, &header::AUTHORIZATION, |text| {
             let (scheme, encoded) = text.split_once(' ')?;
             let decoded = BASE64_STANDARD.decode(encoded.trim()).ok()?;
-            let expected = format!("{username}:{}", secret.placeholder);
+            let expected = format!("{username}:{placeholder}");
             let ours = scheme.eq_ignore_ascii_case("basic") && decoded == expected.as_bytes();
             ours.then(|| {
-                let mut pair = format!("{username}:{}", secret.value());
+                let mut pair = format!("{username}:{value}");
                 let text = format!("Basic {}", BASE64_STANDARD.encode(&pair));
                 pair.zeroize();
                 text
             })
         }),
-        Placement::Query(name) => in_query(parts, name, secret),
+        Placement::Query(name) => in_query(parts, name, placeholder, value),
         Placement::SigV4 => Err("the gateway does not sign requests"),
     }
 }
@@ -65,7 +98,7 @@ fn in_header(
     Ok(true)
 }
 
-fn in_query(parts: &mut Parts, name: &str, secret: &Secret) -> Result<bool, &'static str> {
+fn in_query(parts: &mut Parts, name: &str, placeholder: &str, value: &str) -> Result<bool, &'static str> {
     let Some(query) = parts.uri.query() else {
         return Ok(false);
     };
@@ -73,9 +106,9 @@ fn in_query(parts: &mut Parts, name: &str, secret: &Secret) -> Result<bool, &'st
     let pairs: Vec<String> = query
         .split('&')
         .map(|pair| match pair.split_once('=') {
-            Some((n, v)) if n == name && v == secret.placeholder => {
+            Some((n, v)) if n == name && v == placeholder => {
                 found += 1;
-                format!("{n}={}", percent(secret.value()))
+                format!("{n}={}", percent(value))
             }
             _ => pair.to_owned(),
         })

@@ -122,8 +122,11 @@ async fn forward(
         )));
     }
     // Also where no credential applies: a placeholder that goes astray is a violation of its own.
-    let secret = verdict.credential.and_then(|c| gate.secrets.get(c));
-    let used = credential::place(secret, &mut parts).map_err(|what| refused(Refusal::violation(what)))?;
+    let live = gate.secrets.live();
+    let secret = verdict
+        .credential
+        .and_then(|c| Some((gate.secrets.get(c)?, live.held(c)?)));
+    let used = credential::place(secret, &mut parts).map_err(|e| refused(Refusal::misplaced(e)))?;
     credential::none_left(gate.secrets.finder(), &parts).map_err(|what| refused(Refusal::violation(what)))?;
     let masks = gate.may_echo(&to);
     let charging = metered::charge(
@@ -238,10 +241,19 @@ fn back(
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Refusal::upstream(&"it switched to another protocol"));
     }
+    // Which of the two is meant nobody can say, and whoever reads it next may take the other (RFC 9112, 6.3).
+    if parts.headers.contains_key(header::TRANSFER_ENCODING)
+        && parts.headers.contains_key(header::CONTENT_LENGTH)
+    {
+        return Err(Refusal::upstream(
+            &"its answer says both how long it is and that it comes in chunks",
+        ));
+    }
     qila_inspect::request::strip_hop_by_hop(&mut parts.headers);
     // The upstream's own words for the status, and its spelling of header names, are nowhere searched.
     parts.extensions.clear();
-    let masker = gate.secrets.masker().filter(|_| masks);
+    let live = gate.secrets.live();
+    let masker = live.masker().filter(|_| masks);
     if let Some(masker) = masker {
         let plain = |v: &HeaderValue| v.as_bytes().eq_ignore_ascii_case(b"identity");
         let mut codings = ["content-encoding", "grpc-encoding"]
@@ -252,11 +264,7 @@ fn back(
                 &"its answer is compressed although it was asked not to be, so that a credential in it could not be masked",
             ));
         }
-        if parts
-            .headers
-            .keys()
-            .any(|name| gate.secrets.is_in_name(name.as_str()))
-        {
+        if parts.headers.keys().any(|name| live.is_in_name(name.as_str())) {
             return Err(Refusal::upstream(
                 &"its answer holds a credential in the name of a header",
             ));

@@ -1,5 +1,6 @@
 //! What an agent is told instead of an answer: a status, and why in JSON.
 use super::body::OutBody;
+use super::credential::Misplaced;
 use super::exchange::Speaks;
 use crate::connection::Destination;
 use crate::gate::denied;
@@ -84,6 +85,14 @@ impl Refusal {
     pub(crate) fn violation(what: &str) -> Refusal {
         let message = format!("violation: {what}; a credential is placed only where the policy names it");
         Refusal::new(StatusCode::FORBIDDEN, "qila_violation", message)
+    }
+
+    /// A placeholder that could not be swapped.
+    pub(crate) fn misplaced(what: Misplaced) -> Refusal {
+        match what {
+            Misplaced::Violation(what) => Refusal::violation(what),
+            Misplaced::Gone(why) => Refusal::new(StatusCode::FORBIDDEN, "qila_credential", why),
+        }
     }
 
     /// A proxy's password is missing or wrong.

@@ -2,7 +2,6 @@
 use super::forward::mask;
 use crate::gate::Gate;
 use http::HeaderMap;
-use qila_inspect::mask::Masker;
 
 /// Fields that say where a message goes, who sends it or how it is read: after the body they would change what was judged.
 const NEVER: [&str; 16] = [
@@ -44,9 +43,10 @@ pub(super) fn outward(gate: &Gate, mut fields: HeaderMap) -> Option<HeaderMap> {
 }
 
 /// The upstream's, on their way in. None: a real value is in the name of one.
-pub(super) fn inward(gate: &Gate, masker: Option<&Masker>, mut fields: HeaderMap) -> Option<HeaderMap> {
-    if let Some(masker) = masker {
-        if fields.keys().any(|name| gate.secrets.is_in_name(name.as_str())) {
+pub(super) fn inward(gate: &Gate, masks: bool, mut fields: HeaderMap) -> Option<HeaderMap> {
+    let live = gate.secrets.live();
+    if let Some(masker) = live.masker().filter(|_| masks) {
+        if fields.keys().any(|name| live.is_in_name(name.as_str())) {
             return None;
         }
         mask(&mut fields, masker);

@@ -271,8 +271,18 @@ impl Way {
     }
 
     fn back(gate: &Gate, masks: bool) -> Way {
-        let masker = gate.secrets.masker().filter(|_| masks);
+        let live = gate.secrets.live();
+        let masker = live.masker().filter(|_| masks);
         masker.map_or(Way::Pass, |m| Way::Mask(Box::new(Mask::new(m))))
+    }
+
+    /// A value that came into force meanwhile may stand in what comes now.
+    fn turn(&mut self, gate: &Gate) {
+        if let Way::Mask(filter) = self
+            && let Some(masker) = gate.secrets.live().masker()
+        {
+            filter.turn(masker);
+        }
     }
 }
 
@@ -360,6 +370,7 @@ impl Direction {
                 Side::Server => rates.download.as_ref(),
             };
             crate::rate::take(rate, piece.len()).await;
+            self.way.turn(&grant.gate);
             let read = self.relay.push(&piece, &mut self.way, key, &mut out);
             // What stands before a fault was judged and may go on.
             if write(to, &mut out).await.is_err() {

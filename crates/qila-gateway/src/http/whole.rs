@@ -13,7 +13,7 @@ pub(super) const MAX: u64 = 32 << 20;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Most bytes of a refused request that are read for nothing, and the longest time.
-const DISCARDED: usize = 1 << 20;
+const DISCARDED: usize = 8 << 20;
 const DISCARDING: Duration = Duration::from_secs(5);
 
 /// Reads what is left of a refused request over HTTP/2: its stream would else be reset, and some clients then throw the answer

@@ -1,7 +1,7 @@
 //! Conditions that never hold, or not for what is sent on.
 use super::Found;
 use crate::error::Contradiction;
-use crate::model::{Credential, NetRule, Placement};
+use crate::model::{Credential, NetRule};
 use crate::parse::{Draft, RuleMarks};
 
 /// Methods whose requests say nothing that a GraphQL server reads; `GET` says it in its query.
@@ -33,7 +33,7 @@ pub(super) fn on_credential(
     out: &mut Vec<Found>,
 ) {
     let headers = credential.placement.headers();
-    let in_query = |name: &str| matches!(&credential.placement, Placement::Query(own) if own == name);
+    let in_query = |name: &str| credential.placement.in_query(name);
     let mut found = Vec::new();
     for (name, at) in rule.query.keys().zip(&marks.query) {
         if in_query(name) {

@@ -13,7 +13,7 @@ mod syscalls;
 
 pub use budget::{Amount, Budget, Per, TraceContent, Traces};
 pub use condition::{Condition, Reads};
-pub use credential::{Credential, Placement};
+pub use credential::{Credential, Placement, Placements};
 pub use filesystem::{Base, Filesystem, PolicyPath, WorkspaceMode};
 pub use glob::{MAX_GLOB, MAX_TEXT, PathGlob, TextGlob};
 pub use network::{HostName, HostPattern, HostPatternError, Network, NetworkRates};

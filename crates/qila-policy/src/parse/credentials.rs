@@ -6,7 +6,7 @@ use super::reader::{Path, Reader, short};
 use super::tree::{Entry, Node, Value};
 use super::{form, keys, resources, source};
 use crate::error::{Contradiction, Problem};
-use crate::model::{Credential, Placement, Source};
+use crate::model::{Credential, Placement, Placements, Source};
 use qila_types::Millis;
 
 /// Longest life that a policy may give a lease, in hours.
@@ -61,7 +61,7 @@ fn credential(r: &mut Reader<'_>, entry: &Entry, path: &Path<'_>) -> Option<(Cre
     let source = f.get("source").map(|n| source::source(r, n, &path.key("source")));
     let placement = f
         .get("placement")
-        .map(|n| placement(r, n, &path.key("placement")));
+        .map(|n| placements(r, n, &path.key("placement")));
     let hosts_node = f.get("hosts");
     let (hosts, host_marks) = unique(r.each(hosts_node, &path.key("hosts"), host));
     if let Some(node) = hosts_node
@@ -121,14 +121,32 @@ fn ttl(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Option<Millis> {
 }
 
 /// Keys that sign are placed by signing, and nothing else is.
-fn signs(r: &mut Reader<'_>, node: &Node, path: &Path<'_>, source: &Source, placement: &Placement) {
-    let (keys, signs) = (matches!(source, Source::Aws(_)), *placement == Placement::SigV4);
+fn signs(r: &mut Reader<'_>, node: &Node, path: &Path<'_>, source: &Source, placement: &Placements) {
+    let (keys, signs) = (matches!(source, Source::Aws(_)), placement.signs());
     if signs && !keys {
         r.problem(node.at, path, Contradiction::SignsWithoutKeys);
     }
     if keys && !signs {
         r.problem(node.at, path, Contradiction::KeysUnsigned);
     }
+}
+
+/// One place, or a list of them.
+fn placements(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Option<Placements> {
+    let Value::Seq(items) = &node.value else {
+        return placement(r, node, path).map(Placements::from);
+    };
+    let read = r.each(Some(node), path, placement);
+    if read.len() != items.len() {
+        return None; // each that is wrong has been named
+    }
+    let places = Placements::new(read.into_iter().map(|(place, _)| place).collect());
+    if places.is_none() {
+        let text = "this list".to_owned();
+        let wanted = "at least one place, none of them twice, and `sigv4` only by itself";
+        r.problem(node.at, path, Problem::Form { text, wanted });
+    }
+    places
 }
 
 fn placement(r: &mut Reader<'_>, node: &Node, path: &Path<'_>) -> Option<Placement> {

@@ -10,8 +10,8 @@ pub(super) struct Credential {
     /// Where the real value is read or minted, outside: `env:NAME`, `file:PATH`, a command's output, or a service.
     source: SourceForm,
     /// Where in a request it goes: `bearer`, `{header: NAME}`, `{basic: USERNAME}`, `{query: NAME}`, or `sigv4`, which signs the
-    /// request with keys of AWS.
-    placement: PlacementForm,
+    /// request with keys of AWS. A list: wherever of these the agent puts the placeholder.
+    placement: PlacementsForm,
     /// Hosts that may receive it. Every rule that uses it lies within, and every host is allowed by such a rule.
     #[schemars(length(min = 1))]
     hosts: Vec<Host>,
@@ -142,6 +142,13 @@ enum Access {
     Read,
     Write,
     Admin,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum PlacementsForm {
+    One(PlacementForm),
+    Several(#[schemars(length(min = 1))] Vec<PlacementForm>),
 }
 
 #[derive(JsonSchema)]

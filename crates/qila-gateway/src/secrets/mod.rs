@@ -1,0 +1,231 @@
+//! Real values of credentials: read or minted here, held here, placed from here.
+mod keeper;
+mod live;
+pub(crate) mod renew;
+mod source;
+
+pub use source::available;
+
+use crate::config::{Config, Placeholder};
+use keeper::Keeper;
+pub(crate) use live::Held;
+use live::Live;
+use qila_inspect::mask::MaskError;
+use qila_inspect::placeholder::Finder;
+use qila_policy::model::{Placement, Placements, SecretRef, Source};
+use secrecy::SecretString;
+use source::{Places, value};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Longest value in bytes.
+const MAX: usize = 16 * 1024;
+/// Shortest value in bytes: anything shorter would be found everywhere in what is masked.
+const MIN: usize = 8;
+
+/// One credential of the run, without its value.
+pub(crate) struct Entry {
+    /// Name in the policy.
+    pub(crate) name: String,
+    /// Where it goes.
+    pub(crate) placement: Placements,
+    /// What the agent holds.
+    pub(crate) placeholder: String,
+    /// Where it comes from.
+    source: Source,
+    /// How long a value is used before it is had anew.
+    ttl: Option<Duration>,
+}
+
+/// All credentials of a run, in the policy's order. Their values may change; which there are may not.
+pub(crate) struct Secrets {
+    entries: Vec<Entry>,
+    finder: Option<Finder>,
+    live: RefCell<Rc<Live>>,
+    keeper: Option<Keeper>,
+    /// Those that are out of force for good.
+    over: RefCell<BTreeSet<usize>>,
+}
+
+/// A value that could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the credential `{name}` ({source_text}) {what}")]
+pub(crate) struct SecretError {
+    name: String,
+    source_text: String,
+    what: String,
+}
+
+impl Entry {
+    fn fail(&self, what: impl Into<String>) -> SecretError {
+        SecretError {
+            name: self.name.clone(),
+            source_text: self.source.to_string(),
+            what: what.into(),
+        }
+    }
+
+    /// A value, if it can stand where the policy places it.
+    fn held(&self, text: &str) -> Result<Held, SecretError> {
+        for place in self.placement.iter() {
+            check(text, place).map_err(|what| self.fail(what))?;
+        }
+        Ok(Held::Text(SecretString::from(text)))
+    }
+}
+
+impl Secrets {
+    /// Has every value. To be called while there is one thread only, and before the walls are up.
+    pub(crate) fn read(config: &Config) -> Result<Secrets, SecretError> {
+        let credentials = &config.permit.policy().credentials;
+        let places = Places {
+            home: config.home.clone(),
+            workspace: config.workspace.clone(),
+        };
+        let (mut entries, mut held, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        for credential in credentials {
+            let named = |p: &&Placeholder| p.credential == credential.name;
+            let placeholder = config.placeholders.iter().find(named);
+            let entry = Entry {
+                name: credential.name.clone(),
+                placement: credential.placement.clone(),
+                placeholder: placeholder.map(|p| p.text.clone()).unwrap_or_default(),
+                source: credential.source.clone(),
+                ttl: credential.ttl.map(|ttl| Duration::from_millis(ttl.0)),
+            };
+            if placeholder.is_none() {
+                return Err(entry.fail("has no placeholder"));
+            }
+            let secret = plain(&credential.source)
+                .ok_or_else(|| entry.fail("is of a kind that this gateway cannot mint"))?;
+            let text = value(&secret, &places).map_err(|what| entry.fail(what))?;
+            held.push(entry.held(&text)?);
+            again.push(entry.ttl.map(|_| secret));
+            entries.push(entry);
+        }
+        let none = |_| SecretError {
+            name: String::new(),
+            source_text: String::new(),
+            what: "cannot be masked".into(),
+        };
+        let placeholders: Vec<&[u8]> = entries.iter().map(|e| e.placeholder.as_bytes()).collect();
+        let finder = match placeholders.is_empty() {
+            true => None,
+            false => Some(Finder::new(&placeholders).map_err(none)?),
+        };
+        let keeper = match again.iter().any(Option::is_some) {
+            true => Some(Keeper::start(&again, &places).map_err(|e| SecretError {
+                what: format!("cannot be read again later: {e}"),
+                ..none(qila_inspect::mask::MaskError::Many)
+            })?),
+            false => None,
+        };
+        Ok(Secrets {
+            live: RefCell::new(Rc::new(Live::new(held).map_err(none)?)),
+            entries,
+            finder,
+            keeper,
+            over: RefCell::default(),
+        })
+    }
+
+    /// Names of all, in the policy's order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|e| e.name.as_str())
+    }
+
+    /// The credential at a position of the policy.
+    pub(crate) fn get(&self, at: usize) -> Option<&Entry> {
+        self.entries.get(at)
+    }
+
+    /// The values in force now.
+    pub(crate) fn live(&self) -> Rc<Live> {
+        self.live.borrow().clone()
+    }
+
+    /// Finds placeholders, in any usual encoding.
+    pub(crate) fn finder(&self) -> Option<&Finder> {
+        self.finder.as_ref()
+    }
+
+    /// Puts another value in force, for every request that begins from now on.
+    fn put(&self, at: usize, held: Held) -> Result<(), MaskError> {
+        let live = self.live().with(at, held)?;
+        *self.live.borrow_mut() = Rc::new(live);
+        Ok(())
+    }
+
+    /// Puts a credential out of force until there is another value.
+    fn lapse(&self, at: usize, why: &str) {
+        // No more is looked for than before, so that this cannot fail.
+        let _ = self.put(at, Held::Gone(why.to_owned()));
+    }
+
+    /// Puts a credential out of force for good. False: it was already, or there is none.
+    pub(crate) fn revoke(&self, at: usize) -> bool {
+        let ends = at < self.entries.len() && self.over.borrow_mut().insert(at);
+        if ends {
+            self.lapse(at, "it was revoked");
+        }
+        ends
+    }
+
+    fn is_over(&self, at: usize) -> bool {
+        self.over.borrow().contains(&at)
+    }
+}
+
+/// What is read as it stands.
+fn plain(source: &Source) -> Option<SecretRef> {
+    match source {
+        Source::Env(_) | Source::File(_) | Source::Command(_) => source.secrets().pop(),
+        Source::Vault(_) | Source::Oauth2(_) | Source::Aws(_) | Source::GithubApp(_) => None,
+    }
+}
+
+/// What the value must be, to be placed without becoming anything else.
+fn check(text: &str, placement: &Placement) -> Result<(), String> {
+    if text.len() < MIN {
+        return Err(format!(
+            "is shorter than {MIN} bytes, too short to be told from other text"
+        ));
+    }
+    if text.len() > MAX {
+        return Err(format!("is longer than {MAX} bytes"));
+    }
+    let header = |b: u8| (0x21..0x7f).contains(&b) || b == b' ';
+    let token = |b: u8| (0x21..0x7f).contains(&b);
+    let ok = match placement {
+        Placement::Bearer | Placement::Query(_) | Placement::SigV4 => text.bytes().all(token),
+        Placement::Header(_) => text.bytes().all(header) && text.trim() == text,
+        Placement::Basic { .. } => !text.chars().any(char::is_control),
+    };
+    if ok {
+        Ok(())
+    } else {
+        Err("holds characters that cannot be sent where the policy places it".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_could_become_something_else_are_refused() {
+        assert!(check("sk-live-123456", &Placement::Bearer).is_ok());
+        for (bad, placement) in [
+            ("short", Placement::Bearer),
+            ("sk-live\r\nx-admin: 1", Placement::Bearer),
+            ("sk live 123456", Placement::Bearer),
+            ("sk-live-123\n456", Placement::Header("x".into())),
+            ("sk-live-\u{e9}\u{e9}\u{e9}", Placement::Header("x".into())),
+            ("pass\u{0}word-1", Placement::Basic { username: "u".into() }),
+        ] {
+            assert!(check(bad, &placement).is_err(), "{bad:?}");
+        }
+    }
+}
