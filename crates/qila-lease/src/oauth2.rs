@@ -1,0 +1,161 @@
+//! OAuth 2.0: client credentials and refresh tokens (RFC 6749), and revocation (RFC 7009).
+use crate::call::{Call, form};
+use crate::error::{MintError, RevokeError};
+use crate::hidden::Hidden;
+use crate::origin::Minted;
+use crate::reply::{json, why};
+use crate::revocation::Revocation;
+use crate::url::Url;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use qila_policy::model::Oauth2;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+const NAME: &str = "the token endpoint";
+const HINT: &str = "check the client, its secret and the scope";
+/// Longest life that is taken at its word, in seconds.
+const LONGEST: u64 = 366 * 24 * 3600;
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Client {
+    id: String,
+    secret: Option<Hidden>,
+}
+
+impl Client {
+    /// With a secret as basic authentication, each part encoded as a form's (section 2.3.1); without one by name.
+    fn sign<'a>(&'a self, call: Call, mut fields: Vec<(&'a str, &'a str)>) -> Call {
+        match &self.secret {
+            Some(secret) => {
+                let pair = Zeroizing::new(format!("{}:{}", *form(&self.id), *form(secret.expose())));
+                let basic = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(pair.as_str())));
+                call.header("authorization", &basic).form(&fields)
+            }
+            None => {
+                fields.push(("client_id", &self.id));
+                call.form(&fields)
+            }
+        }
+    }
+}
+
+/// A token endpoint.
+#[derive(Debug)]
+pub(crate) struct Source {
+    url: Url,
+    revoke: Option<Url>,
+    client: Client,
+    scope: Option<String>,
+    /// The newest: an endpoint may give another with each token.
+    refresh: RefCell<Option<Hidden>>,
+}
+
+#[derive(Deserialize)]
+struct Token {
+    access_token: Hidden,
+    token_type: String,
+    expires_in: Option<u64>,
+    refresh_token: Option<Hidden>,
+}
+
+impl Source {
+    pub(crate) fn new(
+        oauth2: &Oauth2,
+        secret: Option<Hidden>,
+        refresh: Option<Hidden>,
+    ) -> Result<Source, MintError> {
+        let revoke = oauth2.revoke_url.as_ref();
+        Ok(Source {
+            url: Url::of(&oauth2.token_url).ok_or(MintError::Url)?,
+            revoke: revoke.map(|url| Url::of(url).ok_or(MintError::Url)).transpose()?,
+            client: Client {
+                id: oauth2.client_id.clone(),
+                secret,
+            },
+            scope: oauth2.scope.clone(),
+            refresh: RefCell::new(refresh),
+        })
+    }
+
+    pub(crate) fn call(&self) -> Call {
+        let refresh = self.refresh.borrow();
+        let mut fields = match refresh.as_ref() {
+            Some(token) => vec![("grant_type", "refresh_token"), ("refresh_token", token.expose())],
+            None => vec![("grant_type", "client_credentials")],
+        };
+        if let Some(scope) = &self.scope {
+            fields.push(("scope", scope));
+        }
+        self.client.sign(Call::new("POST", self.url.clone()), fields)
+    }
+
+    pub(crate) fn read(&self, status: u16, body: &[u8]) -> Result<Minted, MintError> {
+        if status != 200 {
+            return Err(MintError::Refused {
+                provider: NAME,
+                status,
+                why: why(body),
+                hint: HINT,
+            });
+        }
+        let token: Token = json(NAME, body)?;
+        if !token.token_type.eq_ignore_ascii_case("bearer") {
+            return Err(MintError::Reply {
+                provider: NAME,
+                what: "a token that is no bearer token".into(),
+            });
+        }
+        let rotated = token.refresh_token.filter(|_| self.refresh.borrow().is_some());
+        if let Some(newer) = &rotated {
+            self.refresh.replace(Some(newer.clone()));
+        }
+        let revocation = self.revoke.as_ref().map(|url| {
+            Revocation::Oauth2(Granted {
+                url: url.clone(),
+                client: self.client.clone(),
+                token: token.access_token.clone(),
+            })
+        });
+        Ok(Minted {
+            value: SecretString::from(token.access_token.expose()),
+            life: token.expires_in.map(|s| Duration::from_secs(s.min(LONGEST))),
+            revocation,
+            refresh: rotated,
+        })
+    }
+}
+
+/// A token that was granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    url: Url,
+    client: Client,
+    token: Hidden,
+}
+
+impl Granted {
+    pub(crate) fn call(&self) -> Call {
+        let fields = vec![
+            ("token", self.token.expose()),
+            ("token_type_hint", "access_token"),
+        ];
+        self.client.sign(Call::new("POST", self.url.clone()), fields)
+    }
+
+    /// An unknown token is answered with 200 as well (section 2.2).
+    pub(crate) fn read(&self, status: u16, body: &[u8]) -> Result<(), RevokeError> {
+        match status {
+            200 | 204 => Ok(()),
+            _ => Err(RevokeError {
+                provider: "the revocation endpoint",
+                status,
+                why: why(body),
+            }),
+        }
+    }
+}
