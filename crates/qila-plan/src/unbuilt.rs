@@ -4,17 +4,12 @@ use qila_policy::model::{Policy, Source};
 /// The first such clause of a policy, and what is missing.
 pub fn unbuilt(policy: &Policy) -> Option<(&'static str, String)> {
     for credential in &policy.credentials {
-        let kind = match credential.source {
-            Source::Env(_) | Source::File(_) | Source::Command(_) => None,
-            Source::Vault(_) => Some("vault"),
-            Source::Oauth2(_) => Some("oauth2"),
-            Source::Aws(_) => Some("aws"),
-            Source::GithubApp(_) => Some("github_app"),
-        };
-        let lacking = match (kind, credential.placement.signs()) {
-            (Some(kind), _) => format!("the source `{kind}`"),
-            (None, true) => "`placement: sigv4`".to_owned(),
-            (None, false) => continue,
+        let lacking = match (&credential.source, credential.ttl) {
+            (Source::Vault(_), _) => "the source `vault`",
+            (Source::Oauth2(_), _) => "the source `oauth2`",
+            (Source::GithubApp(_), _) => "the source `github_app`",
+            (Source::Aws(_), Some(_)) => "`ttl` for keys of `aws`",
+            (Source::Aws(_) | Source::Env(_) | Source::File(_) | Source::Command(_), _) => continue,
         };
         let what = format!(
             "{lacking} of the credential `{}` is not in this build",

@@ -13,7 +13,7 @@ use zeroize::Zeroize;
 pub(crate) enum Misplaced {
     /// It is not as the policy says.
     Violation(&'static str),
-    /// There is no value at present.
+    /// There is no value at present, or none that fits.
     Gone(String),
 }
 
@@ -26,7 +26,7 @@ impl From<&'static str> for Misplaced {
 /// Swaps the placeholder of a credential for its value. False: the request holds it nowhere that the policy names, and stays as
 /// it is.
 pub(crate) fn place(secret: Option<(&Entry, &Held)>, parts: &mut Parts) -> Result<bool, Misplaced> {
-    let Some((entry, held)) = secret else {
+    let Some((entry, held)) = secret.filter(|(entry, _)| !entry.placement.signs()) else {
         return Ok(false);
     };
     // Where there is none, the place is looked for all the same: only a request that needs it is refused.
@@ -71,7 +71,7 @@ fn at(place: &Placement, placeholder: &str, value: &str, parts: &mut Parts) -> R
             })
         }),
         Placement::Query(name) => in_query(parts, name, placeholder, value),
-        Placement::SigV4 => Err("the gateway does not sign requests"),
+        Placement::SigV4 => Ok(false), // that is done once all else of the request is known
     }
 }
 

@@ -7,6 +7,7 @@ use super::mcp::McpFilter;
 use super::metered;
 use super::multiplexed::Under;
 use super::refusal::Refusal;
+use super::signature::{self, Signing};
 use super::websocket::{self, Answer};
 use super::{Carry, SHOWN, Session, credential, head, whole};
 use crate::door::Door;
@@ -126,7 +127,20 @@ async fn forward(
     let secret = verdict
         .credential
         .and_then(|c| Some((gate.secrets.get(c)?, live.held(c)?)));
-    let used = credential::place(secret, &mut parts).map_err(|e| refused(Refusal::misplaced(e)))?;
+    let signing = signature::take(secret, &mut parts).map_err(|e| refused(Refusal::misplaced(e)))?;
+    let placed = credential::place(secret, &mut parts).map_err(|e| refused(Refusal::misplaced(e)))?;
+    let used = placed || signing.is_some();
+    if signing.is_some() && socket.is_some() {
+        return Err(refused(Refusal::violation("a signature on a WebSocket")));
+    }
+    let whole = read.is_none() && signing.as_ref().is_some_and(Signing::needs_body);
+    let read = match body.take_if(|_| whole) {
+        Some(body) => {
+            let all = whole::read(gate, &rules, body, whole::MAX).await;
+            Some(all.map_err(refused)?)
+        }
+        None => read,
+    };
     credential::none_left(gate.secrets.finder(), &parts).map_err(|what| refused(Refusal::violation(what)))?;
     let masks = gate.may_echo(&to);
     let charging = metered::charge(
@@ -171,6 +185,12 @@ async fn forward(
         }
     };
     head::prepare(&mut parts, plain, &exchange, line.speaks());
+    if let Some(signing) = &signing
+        && let Err(refusal) = signing.sign(&exchange, &mut parts, &body)
+    {
+        grant.unsent();
+        return Err(refused(refusal));
+    }
     let astray = Rc::new(Cell::new(false));
     let trailers = line.speaks() == Speaks::Http2;
     let body = InBody::new(grant.clone(), body, astray.clone(), trailers, verdict.body_limit);

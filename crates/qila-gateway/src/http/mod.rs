@@ -14,6 +14,7 @@ mod mcp;
 mod metered;
 mod multiplexed;
 mod refusal;
+mod signature;
 mod strict;
 mod trailers;
 mod websocket;

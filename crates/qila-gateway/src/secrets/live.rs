@@ -1,5 +1,6 @@
 //! The values in force at one moment, and what finds them in what comes back.
 use qila_inspect::mask::{MAX_SECRETS, MaskError, Masker};
+use qila_lease::sigv4::Keys;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
@@ -11,6 +12,8 @@ const PAST: usize = 4;
 pub(crate) enum Held {
     /// Its value.
     Text(SecretString),
+    /// Keys to sign with.
+    Keys(Keys),
     /// Nothing any more, and why.
     Gone(String),
 }
@@ -20,15 +23,21 @@ impl Held {
     pub(crate) fn text(&self) -> Result<&str, &str> {
         match self {
             Held::Text(text) => Ok(text.expose_secret()),
+            Held::Keys(_) => Err("it is there to sign with"),
             Held::Gone(why) => Err(why),
         }
     }
 
     /// All of it that must never come back.
-    fn secret(&self) -> Option<SecretString> {
+    fn secrets(&self) -> Vec<SecretString> {
         match self {
-            Held::Text(text) => Some(text.clone()),
-            Held::Gone(_) => None,
+            Held::Text(text) => vec![text.clone()],
+            Held::Keys(keys) => [&keys.id, &keys.secret]
+                .into_iter()
+                .chain(&keys.session)
+                .map(|part| SecretString::from(part.expose()))
+                .collect(),
+            Held::Gone(_) => Vec::new(),
         }
     }
 }
@@ -53,10 +62,11 @@ impl Live {
     pub(super) fn with(&self, at: usize, value: Held) -> Result<Live, MaskError> {
         let (mut held, mut past) = (self.held.clone(), self.past.clone());
         let old = held.get_mut(at).map(|place| std::mem::replace(place, value));
-        if let (Some(secret), Some(past)) = (old.and_then(|h| h.secret()), past.get_mut(at)) {
-            past.push(secret);
+        if let (Some(old), Some(past)) = (old, past.get_mut(at)) {
+            past.extend(old.secrets());
         }
-        let room = (MAX_SECRETS / held.len().max(1)).saturating_sub(1).min(PAST);
+        let now: usize = held.iter().map(|h| h.secrets().len()).sum();
+        let room = (MAX_SECRETS.saturating_sub(now) / held.len().max(1)).min(PAST);
         for past in &mut past {
             let many = past.len().saturating_sub(room);
             past.drain(..many);
@@ -65,7 +75,7 @@ impl Live {
     }
 
     fn of(held: Vec<Held>, past: Vec<Vec<SecretString>>) -> Result<Live, MaskError> {
-        let now: Vec<SecretString> = held.iter().filter_map(Held::secret).collect();
+        let now: Vec<SecretString> = held.iter().flat_map(Held::secrets).collect();
         let all: Vec<&[u8]> = (now.iter().chain(past.iter().flatten()))
             .map(|s| s.expose_secret().as_bytes())
             .collect();

@@ -12,13 +12,16 @@ pub(crate) use live::Held;
 use live::Live;
 use qila_inspect::mask::MaskError;
 use qila_inspect::placeholder::Finder;
-use qila_policy::model::{Placement, Placements, SecretRef, Source};
+use qila_lease::Hidden;
+use qila_lease::sigv4::Keys;
+use qila_policy::model::{Aws, Placement, Placements, SecretRef, Source};
 use secrecy::SecretString;
 use source::{Places, value};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Longest value in bytes.
 const MAX: usize = 16 * 1024;
@@ -34,7 +37,7 @@ pub(crate) struct Entry {
     /// What the agent holds.
     pub(crate) placeholder: String,
     /// Where it comes from.
-    source: Source,
+    pub(crate) source: Source,
     /// How long a value is used before it is had anew.
     ttl: Option<Duration>,
 }
@@ -98,11 +101,18 @@ impl Secrets {
             if placeholder.is_none() {
                 return Err(entry.fail("has no placeholder"));
             }
-            let secret = plain(&credential.source)
-                .ok_or_else(|| entry.fail("is of a kind that this gateway cannot mint"))?;
-            let text = value(&secret, &places).map_err(|what| entry.fail(what))?;
-            held.push(entry.held(&text)?);
-            again.push(entry.ttl.map(|_| secret));
+            let read = |secret: &SecretRef| value(secret, &places).map_err(|what| entry.fail(what));
+            match (&credential.source, plain(&credential.source)) {
+                (_, Some(secret)) => {
+                    held.push(entry.held(&read(&secret)?)?);
+                    again.push(entry.ttl.map(|_| secret));
+                }
+                (Source::Aws(aws), None) => {
+                    held.push(keys(aws, read)?);
+                    again.push(None);
+                }
+                _ => return Err(entry.fail("is of a kind that this gateway cannot mint")),
+            }
             entries.push(entry);
         }
         let none = |_| SecretError {
@@ -176,6 +186,27 @@ impl Secrets {
     fn is_over(&self, at: usize) -> bool {
         self.over.borrow().contains(&at)
     }
+}
+
+/// Keys to sign with: text that can stand in a header, and is long enough to be told from other text.
+fn keys(
+    aws: &Aws,
+    read: impl Fn(&SecretRef) -> Result<Zeroizing<String>, SecretError>,
+) -> Result<Held, SecretError> {
+    let part = |secret: &SecretRef| {
+        let text = read(secret)?;
+        check(&text, &Placement::Bearer).map_err(|what| SecretError {
+            name: "aws".to_owned(),
+            source_text: secret.to_string(),
+            what,
+        })?;
+        Ok(Hidden::from(text.as_str()))
+    };
+    Ok(Held::Keys(Keys {
+        id: part(&aws.access_key_id)?,
+        secret: part(&aws.secret_access_key)?,
+        session: aws.session_token.as_ref().map(part).transpose()?,
+    }))
 }
 
 /// What is read as it stands.
