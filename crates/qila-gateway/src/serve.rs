@@ -129,7 +129,12 @@ fn start(config: Config, link: &OwnedFd) -> Result<(Ready, Listeners), Failure> 
         })?;
     if let Some(text) = &config.prices {
         let read = qila_meter::Prices::none().with(text).map(drop);
-        read.map_err(|e| failure(format!("--prices: {e}"), "docs/prices.md"))?;
+        read.map_err(|e| {
+            failure(
+                format!("--prices: {e}"),
+                "see `crates/qila-meter/prices.yaml` for the form",
+            )
+        })?;
     }
     let parts = Ready {
         rules: Rules::of(&config.permit, 1).map_err(|e| failure(e, "qila policy check"))?,

@@ -24,8 +24,12 @@ use std::io::Result as IoResult;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
+/// Longest time that one end may go on once the other is closed.
+const CLOSING: Duration = Duration::from_secs(30);
 /// Bytes read at once.
 const PIECE: usize = 16 * 1024;
 
@@ -212,11 +216,11 @@ impl Open {
             tokio::pin!(upload, download);
             tokio::select! {
                 ended = &mut upload => match ended {
-                    Ended::Closed => { let _ = download.await; Ended::Closed }
+                    Ended::Closed => { let _ = timeout(CLOSING, download).await; Ended::Closed }
                     other => other,
                 },
                 ended = &mut download => match ended {
-                    Ended::Closed => { let _ = upload.await; Ended::Closed }
+                    Ended::Closed => { let _ = timeout(CLOSING, upload).await; Ended::Closed }
                     other => other,
                 },
             }
