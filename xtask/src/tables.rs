@@ -9,6 +9,7 @@ pub const LAYERS: &[&[&str]] = &[
     &[
         "qila-authorizer",
         "qila-inspect",
+        "qila-lease",
         "qila-meter",
         "qila-seccomp",
         "qila-wire",
@@ -16,6 +17,7 @@ pub const LAYERS: &[&[&str]] = &[
     &["qila-plan"],
     &["qila-sys"],
     &["qila-workspace"],
+    &["qila-image"],
     &["qila-sandbox"],
     &[
         "qila-backend-process",
@@ -26,7 +28,7 @@ pub const LAYERS: &[&[&str]] = &[
     ],
     &["qila-backends"],
     &["qila-guest"],
-    &["qila-evidence"],
+    &["qila-evidence", "qila-budget"],
     &["qila-gateway"],
     &["qila-monitor"],
     &["qila-store"],
