@@ -1,4 +1,6 @@
 //! What goes wrong. No message holds a secret, nor what a provider said word by word.
+use crate::reply::why;
+use crate::revocation::Revocation;
 
 /// Why a provider minted nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +30,8 @@ pub enum MintError {
         provider: &'static str,
         /// What is wrong with it.
         what: String,
+        /// Something was minted all the same: how it is taken back.
+        left: Option<Box<Revocation>>,
     },
 }
 
@@ -41,4 +45,41 @@ pub struct RevokeError {
     pub status: u16,
     /// Its reason, cut and cleaned, behind a colon.
     pub why: String,
+}
+
+impl MintError {
+    pub(crate) fn refused(provider: &'static str, status: u16, body: &[u8], hint: &'static str) -> MintError {
+        MintError::Refused {
+            provider,
+            status,
+            why: why(body),
+            hint,
+        }
+    }
+
+    pub(crate) fn reply(provider: &'static str, what: &str, left: Option<Revocation>) -> MintError {
+        MintError::Reply {
+            provider,
+            what: what.to_owned(),
+            left: left.map(Box::new),
+        }
+    }
+
+    /// How what was minted is taken back, though it is of no use.
+    pub fn left(&self) -> Option<&Revocation> {
+        match self {
+            MintError::Reply { left, .. } => left.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+impl RevokeError {
+    pub(crate) fn of(provider: &'static str, status: u16, body: &[u8]) -> RevokeError {
+        RevokeError {
+            provider,
+            status,
+            why: why(body),
+        }
+    }
 }

@@ -2,8 +2,8 @@
 use crate::call::Call;
 use crate::error::{MintError, RevokeError};
 use crate::hidden::Hidden;
-use crate::origin::Minted;
-use crate::reply::{json, why};
+use crate::origin::{Minted, life};
+use crate::reply::json;
 use crate::revocation::Revocation;
 use crate::url::Url;
 use base64::Engine;
@@ -13,7 +13,6 @@ use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 use zeroize::Zeroizing;
 
 const NAME: &str = "GitHub";
@@ -24,12 +23,10 @@ const EARLIER: u64 = 60;
 const LATER: u64 = 540;
 /// Longest private key in PEM, in bytes.
 const MAX_KEY: usize = 16 * 1024;
-/// Life of an installation token where nothing readable is said of it.
-const HOUR: u64 = 3600;
 
 /// An installation.
 pub(crate) struct Source {
-    api: Url,
+    pub(crate) api: Url,
     app: u64,
     installation: u64,
     key: RsaKeyPair,
@@ -88,27 +85,29 @@ impl Source {
         let path = format!("/app/installations/{}/access_tokens", self.installation);
         Ok(headers(Call::new("POST", self.api.join(&path)), &jwt).json(&self.wish))
     }
+}
 
-    pub(crate) fn read(&self, status: u16, body: &[u8], now: u64) -> Result<Minted, MintError> {
-        if status != 201 {
-            return Err(MintError::Refused {
-                provider: NAME,
-                status,
-                why: why(body),
-                hint: HINT,
-            });
-        }
-        let token: Token = json(NAME, body)?;
-        let end = seconds(&token.expires_at).unwrap_or(now.saturating_add(HOUR));
-        Ok(Minted {
+/// Reads the answer of an API.
+pub(crate) fn read(api: &Url, status: u16, body: &[u8], now: u64) -> Result<Minted, MintError> {
+    if status != 201 {
+        return Err(MintError::refused(NAME, status, body, HINT));
+    }
+    let token: Token = json(NAME, body)?;
+    let revocation = Some(Revocation::Github(Installed {
+        api: api.clone(),
+        token: token.token.clone(),
+    }));
+    match seconds(&token.expires_at).and_then(|end| life(end.saturating_sub(now))) {
+        Some(life) => Ok(Minted {
             value: SecretString::from(token.token.expose()),
-            life: Some(Duration::from_secs(end.saturating_sub(now).min(HOUR))),
-            revocation: Some(Revocation::Github(Installed {
-                api: self.api.clone(),
-                token: token.token,
-            })),
+            life: Some(life),
+            revocation,
             refresh: None,
-        })
+        }),
+        None => {
+            let what = "a token whose end cannot be read or is past";
+            Err(MintError::reply(NAME, what, revocation))
+        }
     }
 }
 
@@ -184,11 +183,7 @@ impl Installed {
         match status {
             // 401: it is worth nothing any more.
             204 | 401 => Ok(()),
-            _ => Err(RevokeError {
-                provider: NAME,
-                status,
-                why: why(body),
-            }),
+            _ => Err(RevokeError::of(NAME, status, body)),
         }
     }
 }

@@ -95,19 +95,29 @@ pub fn line(record: &Record) -> Result<Zeroizing<String>, Damaged> {
     Ok(Zeroizing::new(format!("{} {}\n", sum(&text), *text)))
 }
 
+/// What a journal has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// Its records, in order.
+    pub records: Vec<Record>,
+    /// How many bytes they are. Whoever goes on with a journal cuts it to that first: what follows is a torn line.
+    pub whole: usize,
+}
+
 /// Reads a journal. A last line without an end was being written when the run ended: what it was about had not begun.
-pub fn read(bytes: &[u8]) -> Result<Vec<Record>, Damaged> {
+pub fn read(bytes: &[u8]) -> Result<Read, Damaged> {
     if bytes.len() > MAX {
         return Err(Damaged::Long);
     }
-    let mut records = Vec::new();
-    for (at, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
-        let Some(line) = line.strip_suffix(b"\n") else {
+    let (mut records, mut whole) = (Vec::new(), 0);
+    for (at, text) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
+        let Some(line) = text.strip_suffix(b"\n") else {
             break;
         };
         records.push(one(line).ok_or(Damaged::Line(at + 1))?);
+        whole += text.len();
     }
-    Ok(records)
+    Ok(Read { records, whole })
 }
 
 fn one(line: &[u8]) -> Option<Record> {
@@ -170,8 +180,11 @@ mod tests {
         };
         let all = [asking(1), minted, asking(2), asking(3), Record::Over { id: 2 }];
         let read = read(&text(&all)).unwrap();
-        assert_eq!(read, all);
-        let open: Vec<(u64, bool)> = outstanding(&read).iter().map(|o| (o.id, o.unknown)).collect();
+        assert_eq!(read.records, all);
+        let open: Vec<(u64, bool)> = outstanding(&read.records)
+            .iter()
+            .map(|o| (o.id, o.unknown))
+            .collect();
         assert_eq!(open, [(1, false), (3, true)]);
     }
 
@@ -182,12 +195,17 @@ mod tests {
             let bytes = text(&all);
             let cut = cut.index(bytes.len() + 1);
             let whole = bytes[..cut].iter().filter(|b| **b == b'\n').count();
-            prop_assert_eq!(read(&bytes[..cut]).unwrap(), &all[..whole]);
+            let kept = read(&bytes[..cut]).unwrap();
+            prop_assert_eq!(&kept.records, &all[..whole]);
+            // Cut to that, it can be gone on with.
+            let more = [&bytes[..kept.whole], &text(&[asking(7)])].concat();
+            prop_assert_eq!(read(&more).unwrap().records.len(), whole + 1);
         }
 
         #[test]
         fn a_changed_byte_is_found(id in any::<u64>(), at in any::<prop::sample::Index>(), bit in 0u8..8) {
             let mut bytes = text(&[asking(id), asking(1)]);
+            // Without the last byte the line is a torn one.
             let at = at.index(bytes.len() - 1);
             bytes[at] ^= 1 << bit;
             prop_assert!(read(&bytes).is_err());

@@ -2,8 +2,8 @@
 use crate::call::{Call, form};
 use crate::error::{MintError, RevokeError};
 use crate::hidden::Hidden;
-use crate::origin::Minted;
-use crate::reply::{json, why};
+use crate::origin::{Minted, life};
+use crate::reply::json;
 use crate::revocation::Revocation;
 use crate::url::Url;
 use base64::Engine;
@@ -12,13 +12,10 @@ use qila_policy::model::Oauth2;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-use std::time::Duration;
 use zeroize::Zeroizing;
 
 const NAME: &str = "the token endpoint";
 const HINT: &str = "check the client, its secret and the scope";
-/// Longest life that is taken at its word, in seconds.
-const LONGEST: u64 = 366 * 24 * 3600;
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,20 +93,9 @@ impl Source {
 
     pub(crate) fn read(&self, status: u16, body: &[u8]) -> Result<Minted, MintError> {
         if status != 200 {
-            return Err(MintError::Refused {
-                provider: NAME,
-                status,
-                why: why(body),
-                hint: HINT,
-            });
+            return Err(MintError::refused(NAME, status, body, HINT));
         }
         let token: Token = json(NAME, body)?;
-        if !token.token_type.eq_ignore_ascii_case("bearer") {
-            return Err(MintError::Reply {
-                provider: NAME,
-                what: "a token that is no bearer token".into(),
-            });
-        }
         let rotated = token.refresh_token.filter(|_| self.refresh.borrow().is_some());
         if let Some(newer) = &rotated {
             self.refresh.replace(Some(newer.clone()));
@@ -121,9 +107,20 @@ impl Source {
                 token: token.access_token.clone(),
             })
         });
+        // Only now: what was rotated is in force whatever else is wrong, and what was minted is to be taken back.
+        if !token.token_type.eq_ignore_ascii_case("bearer") {
+            return Err(MintError::reply(
+                NAME,
+                "a token that is no bearer token",
+                revocation,
+            ));
+        }
+        if token.expires_in == Some(0) {
+            return Err(MintError::reply(NAME, "a token that is over already", revocation));
+        }
         Ok(Minted {
             value: SecretString::from(token.access_token.expose()),
-            life: token.expires_in.map(|s| Duration::from_secs(s.min(LONGEST))),
+            life: token.expires_in.and_then(life),
             revocation,
             refresh: rotated,
         })
@@ -151,11 +148,7 @@ impl Granted {
     pub(crate) fn read(&self, status: u16, body: &[u8]) -> Result<(), RevokeError> {
         match status {
             200 | 204 => Ok(()),
-            _ => Err(RevokeError {
-                provider: "the revocation endpoint",
-                status,
-                why: why(body),
-            }),
+            _ => Err(RevokeError::of("the revocation endpoint", status, body)),
         }
     }
 }

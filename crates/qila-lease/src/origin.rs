@@ -3,6 +3,7 @@ use crate::call::Call;
 use crate::error::MintError;
 use crate::hidden::Hidden;
 use crate::revocation::Revocation;
+use crate::url::Url;
 use crate::{github, oauth2, vault};
 use qila_policy::model::{GithubApp, Oauth2, Vault};
 use secrecy::SecretString;
@@ -17,6 +18,14 @@ enum Kind {
     Vault(vault::Source),
     Oauth2(oauth2::Source),
     Github(Box<github::Source>),
+}
+
+/// Longest life that is taken at its word, in seconds.
+const LONGEST: u64 = 366 * 24 * 3600;
+
+/// A life of so many seconds; none says nothing.
+pub(crate) fn life(seconds: u64) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds.min(LONGEST)))
 }
 
 /// What was minted.
@@ -66,7 +75,7 @@ impl Origin {
         match &self.0 {
             Kind::Vault(s) => s.read(status, body),
             Kind::Oauth2(s) => s.read(status, body),
-            Kind::Github(s) => s.read(status, body, now),
+            Kind::Github(s) => github::read(&s.api, status, body, now),
         }
     }
 }
@@ -96,5 +105,8 @@ pub(crate) fn fuzz(status: u16, body: &[u8]) {
     ];
     for origin in origins.into_iter().flatten() {
         let _ = origin.read(status, body, 0);
+    }
+    if let Some(api) = Url::of(&url()) {
+        let _ = github::read(&api, status, body, 0);
     }
 }

@@ -2,21 +2,18 @@
 use crate::call::Call;
 use crate::error::{MintError, RevokeError};
 use crate::hidden::Hidden;
-use crate::origin::Minted;
-use crate::reply::{json, says, why};
+use crate::origin::{Minted, life};
+use crate::reply::{json, says};
 use crate::revocation::Revocation;
 use crate::url::Url;
 use qila_policy::model::Vault;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::time::Duration;
 use zeroize::Zeroize;
 
 const NAME: &str = "Vault";
 const HINT: &str = "check the path, the token and its policy";
-/// Longest lease that is taken at its word, in seconds.
-const LONGEST: u64 = 366 * 24 * 3600;
 
 /// Where Vault is and who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,12 +71,7 @@ impl Source {
 
     pub(crate) fn read(&self, status: u16, body: &[u8]) -> Result<Minted, MintError> {
         if status != 200 {
-            return Err(MintError::Refused {
-                provider: NAME,
-                status,
-                why: why(body),
-                hint: HINT,
-            });
+            return Err(MintError::refused(NAME, status, body, HINT));
         }
         let mut secret: Secret = json(NAME, body)?;
         let value = secret.data.as_ref().and_then(|data| self.field(data));
@@ -89,9 +81,7 @@ impl Source {
             access: self.access.clone(),
             id: secret.lease_id.clone(),
         });
-        let life = lease
-            .as_ref()
-            .map(|_| Duration::from_secs(secret.lease_duration.min(LONGEST)));
+        let life = lease.as_ref().and_then(|_| life(secret.lease_duration));
         let revocation = lease.map(Revocation::Vault);
         match value {
             Some(value) => Ok(Minted {
@@ -100,10 +90,10 @@ impl Source {
                 revocation,
                 refresh: None,
             }),
-            None => Err(MintError::Reply {
-                provider: NAME,
-                what: format!("a secret without a text in the field `{}`", self.field),
-            }),
+            None => {
+                let what = format!("a secret without a text in the field `{}`", self.field);
+                Err(MintError::reply(NAME, &what, revocation))
+            }
         }
     }
 
@@ -146,11 +136,7 @@ impl Lease {
             200 | 204 => Ok(()),
             // It is over already.
             400 if says(body, &["lease not found", "invalid lease"]) => Ok(()),
-            _ => Err(RevokeError {
-                provider: NAME,
-                status,
-                why: why(body),
-            }),
+            _ => Err(RevokeError::of(NAME, status, body)),
         }
     }
 }

@@ -214,6 +214,35 @@ fn a_refresh_token_that_is_exchanged_is_used_from_then_on() {
     assert!(why.to_string().contains("400: it is old"), "{why}");
 }
 
+#[test]
+fn what_was_minted_for_nothing_can_be_taken_back() {
+    let leased = reply(&json!({"lease_id": "l", "lease_duration": 60, "data": {"other": "x"}}));
+    let unread = vault().read(200, &leased, 0).unwrap_err();
+    assert!(matches!(unread.left(), Some(Revocation::Vault(_))));
+    let oauth2 = oauth2(None, Some("rt-1"));
+    for body in [
+        r#"{"access_token":"at-1","token_type":"mac","refresh_token":"rt-2"}"#,
+        r#"{"access_token":"at-1","token_type":"bearer","expires_in":0}"#,
+    ] {
+        let error = oauth2.read(200, body.as_bytes(), 0).unwrap_err();
+        let left = error.left().unwrap().call();
+        assert!(left.body.expose().starts_with("token=at-1&"), "{error}");
+    }
+    // The old refresh token is dead although the new access token is of no use.
+    assert!(
+        oauth2
+            .call(0)
+            .unwrap()
+            .body
+            .expose()
+            .contains("refresh_token=rt-2&")
+    );
+    assert!(oauth2.read(400, b"{}", 0).unwrap_err().left().is_none());
+    // A lease without an end has none that could be waited for.
+    let endless = reply(&json!({"lease_id": "l", "lease_duration": 0, "data": {"key": "value-1"}}));
+    assert_eq!(vault().read(200, &endless, 0).unwrap().life, None);
+}
+
 /// A key in both forms of PEM, made for this test by the machine's own openssl; and its public half.
 fn key(dir: &std::path::Path) -> Option<(String, String, Vec<u8>)> {
     let file = |name: &str| dir.join(name).display().to_string();
@@ -300,6 +329,11 @@ fn github_is_asked_with_a_signature_of_the_app() {
             assert_eq!(revocation.read(status, b"").is_ok(), over, "{status}");
         }
         assert!(origin.read(200, body, 0).is_err() && origin.read(201, b"{}", 0).is_err());
+        for end in ["soon", "1970-01-12T13:00:00Z"] {
+            let body = format!(r#"{{"token":"ghs_real","expires_at":"{end}"}}"#);
+            let error = origin.read(201, body.as_bytes(), 1_000_000).unwrap_err();
+            assert!(matches!(error.left(), Some(Revocation::Github(_))), "{end}");
+        }
     }
     app.api = url("gopher://x");
     assert_eq!(

@@ -143,5 +143,38 @@ fn authorization(
     ))
 }
 
+/// Reads a signature, and signs what it is on.
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let mut lines = bytes.split(|b| *b == b'\n');
+    let mut line = || lines.next().unwrap_or(&[]);
+    let (said, body, target, header) = (line(), line(), line(), line());
+    let theirs = Theirs::read(said, Some(body).filter(|b| !b.is_empty()));
+    let sent = theirs.ok().and_then(|t| t.sent);
+    let Ok(target) = std::str::from_utf8(target) else {
+        return;
+    };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    for service in ["s3", "dynamodb"] {
+        let request = Request {
+            method: "GET",
+            path,
+            query: Some(query),
+            headers: &[("host", header), ("x-amz-meta", header)],
+            payload: sent.map_or(Payload::Whole(body), Payload::Said),
+        };
+        let keys = Keys {
+            id: "id".into(),
+            secret: "secret".into(),
+            session: None,
+        };
+        let _ = sign(
+            &keys,
+            Scope { region: "r", service },
+            u64::from(u32::MAX),
+            &request,
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests;
