@@ -58,20 +58,51 @@ impl Live {
         Live::of(held, past)
     }
 
-    /// The same with another value of one credential. The old one is looked for as before.
+    /// The same with another value of one credential. The old one is looked for as before; where there is no room for both,
+    /// there is no other value.
     pub(super) fn with(&self, at: usize, value: Held) -> Result<Live, MaskError> {
-        let (mut held, mut past) = (self.held.clone(), self.past.clone());
-        let old = held.get_mut(at).map(|place| std::mem::replace(place, value));
-        if let (Some(old), Some(past)) = (old, past.get_mut(at)) {
-            past.extend(old.secrets());
-        }
-        let now: usize = held.iter().map(|h| h.secrets().len()).sum();
-        let room = (MAX_SECRETS.saturating_sub(now) / held.len().max(1)).min(PAST);
-        for past in &mut past {
-            let many = past.len().saturating_sub(room);
+        let mut live = self.without(at, value);
+        let others = live.past.iter().enumerate().filter(|(n, _)| *n != at);
+        let others: usize = others.map(|(_, past)| past.len()).sum();
+        let now: usize = live.held.iter().map(|h| h.secrets().len()).sum();
+        let room = MAX_SECRETS.checked_sub(now + others).ok_or(MaskError::Many)?;
+        if let Some(past) = live.past.get_mut(at) {
+            if room == 0 && !past.is_empty() {
+                return Err(MaskError::Many);
+            }
+            let many = past.len().saturating_sub(room.min(PAST));
             past.drain(..many);
         }
-        Live::of(held, past)
+        Live::of(live.held, live.past)
+    }
+
+    /// The same with nothing, or nothing new, of one credential: all that was looked for is looked for on.
+    pub(super) fn without(&self, at: usize, value: Held) -> Live {
+        let mut live = Live {
+            held: self.held.clone(),
+            past: self.past.clone(),
+            masker: self.masker.clone(),
+            names: self.names.clone(),
+        };
+        let now: Vec<SecretString> = value.secrets();
+        let same = |a: &SecretString, b: &SecretString| a.expose_secret() == b.expose_secret();
+        let old = live.held.get_mut(at).map(|place| std::mem::replace(place, value));
+        if let (Some(old), Some(past)) = (old, live.past.get_mut(at)) {
+            past.extend(old.secrets());
+            // Each once, where it was last; what is in force is looked for anyway.
+            let all = std::mem::take(past);
+            for (n, secret) in all.iter().enumerate() {
+                let again = all
+                    .iter()
+                    .skip(n + 1)
+                    .chain(&now)
+                    .any(|other| same(secret, other));
+                if !again {
+                    past.push(secret.clone());
+                }
+            }
+        }
+        live
     }
 
     fn of(held: Vec<Held>, past: Vec<Vec<SecretString>>) -> Result<Live, MaskError> {
@@ -132,21 +163,27 @@ mod tests {
             assert!(masked(&second, value), "{value}");
         }
         assert!(!masked(&first, "value-two-2"));
-        let none = second.with(0, Held::Gone("revoked".into())).unwrap();
+        let none = second.without(0, Held::Gone("revoked".into()));
         assert_eq!(none.held(0).unwrap().text(), Err("revoked"));
         assert!(masked(&none, "value-one-1") && masked(&none, "value-two-2"));
     }
 
     #[test]
-    fn what_is_looked_for_is_bounded() {
-        let mut live = Live::new((0..MAX_SECRETS).map(|n| text(&format!("value-{n:04}"))).collect()).unwrap();
-        for n in 0..10 {
-            live = live.with(0, text(&format!("newer-{n:04}"))).unwrap();
-        }
-        let mut one = Live::new(vec![text("value-0000")]).unwrap();
+    fn what_is_looked_for_is_bounded_and_nothing_is_forgotten_at_once() {
+        let mut one = Live::new(vec![text("value-0000"), text("revoked-one")]).unwrap();
+        one = one.without(1, Held::Gone("it was revoked".into()));
         for n in 0..10 {
             one = one.with(0, text(&format!("newer-{n:04}"))).unwrap();
+            // The same again is nothing new.
+            one = one.with(0, text(&format!("newer-{n:04}"))).unwrap();
         }
-        assert!(masked(&one, "newer-0005") && !masked(&one, "newer-0003"));
+        assert!(masked(&one, "newer-0005") && !masked(&one, "newer-0004"));
+        assert!(masked(&one, "revoked-one"));
+        // Without room for the old value beside the new one, there is no new one.
+        let full = Live::new((0..MAX_SECRETS).map(|n| text(&format!("value-{n:04}"))).collect()).unwrap();
+        assert_eq!(full.with(0, text("newer-0000")).err(), Some(MaskError::Many));
+        assert!(full.with(0, text("value-0000")).is_ok());
+        let gone = full.without(0, Held::Gone("it was revoked".into()));
+        assert!(masked(&gone, "value-0000"));
     }
 }

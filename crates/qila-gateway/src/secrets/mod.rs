@@ -28,6 +28,9 @@ const MAX: usize = 16 * 1024;
 /// Shortest value in bytes: anything shorter would be found everywhere in what is masked.
 const MIN: usize = 8;
 
+/// Why there is no value any more.
+const REVOKED: &str = "it was revoked";
+
 /// One credential of the run, without its value.
 pub(crate) struct Entry {
     /// Name in the policy.
@@ -52,18 +55,27 @@ pub(crate) struct Secrets {
     over: RefCell<BTreeSet<usize>>,
 }
 
-/// A value that could not be had.
+/// Values that could not be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the credential `{name}` ({source_text}) {what}")]
-pub(crate) struct SecretError {
-    name: String,
-    source_text: String,
-    what: String,
+pub(crate) enum SecretError {
+    /// One.
+    #[error("the credential `{name}` ({source_text}) {what}")]
+    One {
+        /// Name in the policy.
+        name: String,
+        /// Where it comes from.
+        source_text: String,
+        /// What is the matter with it.
+        what: String,
+    },
+    /// All of them together.
+    #[error("the credentials cannot be {0}")]
+    All(String),
 }
 
 impl Entry {
     fn fail(&self, what: impl Into<String>) -> SecretError {
-        SecretError {
+        SecretError::One {
             name: self.name.clone(),
             source_text: self.source.to_string(),
             what: what.into(),
@@ -108,32 +120,28 @@ impl Secrets {
                     again.push(entry.ttl.map(|_| secret));
                 }
                 (Source::Aws(aws), None) => {
-                    held.push(keys(aws, read)?);
+                    held.push(keys(&entry, aws, read)?);
                     again.push(None);
                 }
                 _ => return Err(entry.fail("is of a kind that this gateway cannot mint")),
             }
             entries.push(entry);
         }
-        let none = |_| SecretError {
-            name: String::new(),
-            source_text: String::new(),
-            what: "cannot be masked".into(),
-        };
+        let unmasked = |e: MaskError| SecretError::All(format!("masked: {e}"));
         let placeholders: Vec<&[u8]> = entries.iter().map(|e| e.placeholder.as_bytes()).collect();
         let finder = match placeholders.is_empty() {
             true => None,
-            false => Some(Finder::new(&placeholders).map_err(none)?),
+            false => Some(Finder::new(&placeholders).map_err(unmasked)?),
         };
         let keeper = match again.iter().any(Option::is_some) {
-            true => Some(Keeper::start(&again, &places).map_err(|e| SecretError {
-                what: format!("cannot be read again later: {e}"),
-                ..none(qila_inspect::mask::MaskError::Many)
-            })?),
+            true => {
+                let keeper = Keeper::start(&again, &places);
+                Some(keeper.map_err(|e| SecretError::All(format!("read again later: {e}")))?)
+            }
             false => None,
         };
         Ok(Secrets {
-            live: RefCell::new(Rc::new(Live::new(held).map_err(none)?)),
+            live: RefCell::new(Rc::new(Live::new(held).map_err(unmasked)?)),
             entries,
             finder,
             keeper,
@@ -161,26 +169,35 @@ impl Secrets {
         self.finder.as_ref()
     }
 
-    /// Puts another value in force, for every request that begins from now on.
-    fn put(&self, at: usize, held: Held) -> Result<(), MaskError> {
-        let live = self.live().with(at, held)?;
+    /// Puts another value in force, for every request that begins from now on; never one that was revoked.
+    fn put(&self, at: usize, held: Held) -> Result<(), String> {
+        if self.is_over(at) {
+            return Err(REVOKED.into());
+        }
+        let live = self.live().with(at, held).map_err(|e| e.to_string())?;
         *self.live.borrow_mut() = Rc::new(live);
         Ok(())
     }
 
     /// Puts a credential out of force until there is another value.
     fn lapse(&self, at: usize, why: &str) {
-        // No more is looked for than before, so that this cannot fail.
-        let _ = self.put(at, Held::Gone(why.to_owned()));
+        if !self.is_over(at) {
+            self.drop_value(at, why);
+        }
     }
 
     /// Puts a credential out of force for good. False: it was already, or there is none.
     pub(crate) fn revoke(&self, at: usize) -> bool {
         let ends = at < self.entries.len() && self.over.borrow_mut().insert(at);
         if ends {
-            self.lapse(at, "it was revoked");
+            self.drop_value(at, REVOKED);
         }
         ends
+    }
+
+    fn drop_value(&self, at: usize, why: &str) {
+        let live = self.live().without(at, Held::Gone(why.to_owned()));
+        *self.live.borrow_mut() = Rc::new(live);
     }
 
     fn is_over(&self, at: usize) -> bool {
@@ -190,16 +207,13 @@ impl Secrets {
 
 /// Keys to sign with: text that can stand in a header, and is long enough to be told from other text.
 fn keys(
+    entry: &Entry,
     aws: &Aws,
     read: impl Fn(&SecretRef) -> Result<Zeroizing<String>, SecretError>,
 ) -> Result<Held, SecretError> {
     let part = |secret: &SecretRef| {
         let text = read(secret)?;
-        check(&text, &Placement::Bearer).map_err(|what| SecretError {
-            name: "aws".to_owned(),
-            source_text: secret.to_string(),
-            what,
-        })?;
+        check(&text, &Placement::Bearer).map_err(|what| entry.fail(format!("{what}: {secret}")))?;
         Ok(Hidden::from(text.as_str()))
     };
     Ok(Held::Keys(Keys {
