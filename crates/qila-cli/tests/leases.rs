@@ -4,48 +4,24 @@
     clippy::indexing_slicing,
     reason = "helpers of tests: a failure here is the test's"
 )]
+#[path = "common/agent.rs"]
+mod agent;
 mod common;
 #[path = "common/outside.rs"]
 mod outside;
 #[path = "common/upstream.rs"]
 mod upstream;
+use agent::Agent;
 use common::{Place, err, everywhere, out};
 use outside::{KEY, POLICY, command};
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Stdio};
 use upstream::{Upstream, answer};
-
-/// An agent that asks once for each line that it is given, and writes the status and what came back.
-struct Agent {
-    child: Child,
-    lines: BufReader<std::process::ChildStdout>,
-}
 
 const ONCE: &str = "curl -sS -m 20 -w ' %{http_code}\\n' -H \"Authorization: Bearer $API_KEY\" https://api.test/v1/a || echo";
 
-impl Agent {
-    fn start(place: &Place, tier: &str, policy: &str, server: &Upstream) -> Agent {
-        let script = format!("while read x; do {ONCE}; done");
-        let mut child = command(place, tier, policy, server, &script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Agent { child, lines }
-    }
-
-    fn ask(&mut self) -> String {
-        self.child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-
-    fn end(mut self) {
-        drop(self.child.stdin.take());
-        assert!(self.child.wait().unwrap().success());
-    }
+/// An agent that asks once for each line that it is given, and writes the status and what came back.
+fn agent(place: &Place, tier: &str, policy: &str, server: &Upstream) -> Agent {
+    let script = format!("while read x; do {ONCE}; done");
+    Agent::start(command(place, tier, policy, server, &script))
 }
 
 /// A server that says back the key that it was given.
@@ -67,7 +43,7 @@ fn given(server: &Upstream) -> Vec<String> {
 fn a_key_that_is_revoked_is_placed_no_more() {
     everywhere(|place, tier| {
         let server = echo();
-        let mut agent = Agent::start(place, tier, POLICY, &server);
+        let mut agent = agent(place, tier, POLICY, &server);
         assert_eq!(agent.ask(), format!("Bearer {} 200", "*".repeat(KEY.len())));
         let unknown = place.qila(&["revoke", "latest", "other"]).output().unwrap();
         assert_eq!(unknown.status.code(), Some(1));
@@ -107,7 +83,7 @@ fn a_key_with_a_time_to_live_is_read_anew() {
         let file = place.write("key", "the-first-value-1");
         let source = format!("source: file:{}, ttl: 1s,", file.display());
         let policy = POLICY.replace("source: env:REAL_KEY,", &source);
-        let mut agent = Agent::start(place, tier, &policy, &server);
+        let mut agent = agent(place, tier, &policy, &server);
         assert!(agent.ask().ends_with(" 200"));
         put(place, "another-value-22");
         let stars = |text: &str| "*".repeat(text.len());
@@ -145,5 +121,70 @@ fn a_key_with_a_time_to_live_is_read_anew() {
         }
         assert_eq!(given(&server).last().unwrap(), "Bearer a-third-value-333");
         agent.end();
+    });
+}
+
+#[test]
+fn a_key_that_is_revoked_is_not_read_anew() {
+    everywhere(|place, tier| {
+        let server = echo();
+        let file = place.write("key", "the-first-value-1");
+        let source = format!("source: file:{}, ttl: 1s,", file.display());
+        let policy = POLICY.replace("source: env:REAL_KEY,", &source);
+        let mut agent = agent(place, tier, &policy, &server);
+        assert!(agent.ask().ends_with(" 200"));
+        let revoked = place.qila(&["revoke", "latest"]).output().unwrap();
+        assert!(revoked.status.success(), "{}", err(&revoked));
+        let before = given(&server).len();
+        // Longer than it takes to read it anew.
+        for _ in 0..5 {
+            let refused = agent.ask();
+            assert!(
+                refused.ends_with(" 403") && refused.contains("it was revoked"),
+                "{refused}"
+            );
+            std::thread::sleep(std::time::Duration::from_millis(500));
+        }
+        assert_eq!(given(&server).len(), before);
+        agent.end();
+    });
+}
+
+/// Processes that hold the path of a place in their arguments.
+fn processes(place: &Place) -> usize {
+    let name = place.path("").display().to_string();
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    all.filter(|entry| {
+        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains(&name)
+    })
+    .count()
+}
+
+#[test]
+fn who_reads_anew_is_gone_when_the_run_is() {
+    everywhere(|place, tier| {
+        let server = echo();
+        let file = place.write("key", "the-first-value-1");
+        let source = format!("source: file:{}, ttl: 1h,", file.display());
+        let policy = POLICY.replace("source: env:REAL_KEY,", &source);
+        for killed in [false, true] {
+            let mut agent = agent(place, tier, &policy, &server);
+            assert!(agent.ask().ends_with(" 200"));
+            // qila, its gateway and who reads anew at least.
+            assert!(processes(place) >= 3, "{}", processes(place));
+            match killed {
+                false => agent.end(),
+                true => {
+                    agent.child.kill().unwrap();
+                    agent.child.wait().unwrap();
+                }
+            }
+            let start = std::time::Instant::now();
+            while processes(place) > 0 {
+                assert!(start.elapsed().as_secs() < 20, "{} are left", processes(place));
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        }
     });
 }

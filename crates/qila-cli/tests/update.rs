@@ -4,51 +4,20 @@
     clippy::indexing_slicing,
     reason = "helpers of tests: a failure here is the test's"
 )]
+#[path = "common/agent.rs"]
+mod agent;
 mod common;
 #[path = "common/outside.rs"]
 mod outside;
 #[path = "common/upstream.rs"]
 mod upstream;
+use agent::Agent;
 use common::{Place, err, everywhere, out};
 use outside::{POLICY, command};
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 use upstream::{Upstream, answer};
-
-/// An agent that writes a line, and goes on at each line that it is given.
-struct Agent {
-    child: Child,
-    lines: BufReader<std::process::ChildStdout>,
-}
-
-impl Agent {
-    fn start(place: &Place, tier: &str, server: &Upstream, script: &str) -> Agent {
-        let mut command = command(place, tier, POLICY, server, script);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Agent { child, lines }
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-
-    fn go(&mut self) {
-        self.child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
-    }
-
-    fn end(mut self) {
-        drop(self.child.stdin.take());
-        assert!(self.child.wait().unwrap().success());
-    }
-}
 
 fn update(place: &Place, policy: &str) -> Output {
     let file = place.policy("changed.yaml", policy);
@@ -63,12 +32,8 @@ fn rules_widen_and_narrow_for_an_agent_at_work() {
     everywhere(|place, tier| {
         let server = Upstream::fixed(&["api.test", "plain.test"], "ok");
         let once = "for path in v1/a admin; do curl -sS -m 20 -o /dev/null -w '%{http_code} ' https://api.test/$path; done; echo";
-        let mut agent = Agent::start(
-            place,
-            tier,
-            &server,
-            &format!("{once}; while read x; do {once}; done"),
-        );
+        let script = format!("{once}; while read x; do {once}; done");
+        let mut agent = Agent::start(command(place, tier, POLICY, &server, &script));
         assert_eq!(agent.line(), "200 403");
         for (paths, expected) in [
             ("'/**'", "200 200"),
@@ -77,8 +42,7 @@ fn rules_widen_and_narrow_for_an_agent_at_work() {
         ] {
             let changed = update(place, &POLICY.replace("'/v1/**'", paths));
             assert!(changed.status.success(), "{}", err(&changed));
-            agent.go();
-            assert_eq!(agent.line(), expected, "{paths}");
+            assert_eq!(agent.ask(), expected, "{paths}");
         }
         let refused = update(place, &format!("resources: {{processes: 5}}\n{POLICY}"));
         assert_eq!(refused.status.code(), Some(1));
@@ -87,8 +51,7 @@ fn rules_widen_and_narrow_for_an_agent_at_work() {
             "{}",
             err(&refused)
         );
-        agent.go();
-        assert_eq!(agent.line(), "200 403");
+        assert_eq!(agent.ask(), "200 403");
         agent.end();
         let log = out(&place.qila(&["log", "latest"]).output().unwrap());
         assert_eq!(log.matches("  policy ").count(), 3, "{log}");
