@@ -14,6 +14,7 @@ mod upstream;
 use agent::Agent;
 use common::{Place, err, everywhere, out};
 use outside::{KEY, POLICY, command};
+use std::io::Write;
 use upstream::{Upstream, answer};
 
 const ONCE: &str = "curl -sS -m 20 -w ' %{http_code}\\n' -H \"Authorization: Bearer $API_KEY\" https://api.test/v1/a || echo";
@@ -147,6 +148,39 @@ fn a_key_that_is_revoked_is_not_read_anew() {
         }
         assert_eq!(given(&server).len(), before);
         agent.end();
+    });
+}
+
+#[test]
+fn an_answer_under_way_ends_when_its_key_is_revoked() {
+    const LINES: usize = 80;
+    everywhere(|place, tier| {
+        let server = Upstream::start(&["api.test", "plain.test"], |_, wire| {
+            write!(wire, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 2 * LINES)?;
+            for _ in 0..LINES {
+                wire.write_all(b"x\n")?;
+                wire.flush()?;
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            Ok(())
+        });
+        let fetch =
+            |header: &str, file: &str| format!("curl -sN -m 60 {header} https://api.test/v1/a > {file} &");
+        let script = format!(
+            "{}\n{}\nwhile [ ! -s with ] || [ ! -s without ]; do sleep 0.05; done; echo begun; wait; wc -c < with; wc -c < without",
+            fetch("-H \"Authorization: Bearer $API_KEY\"", "with"),
+            fetch("", "without")
+        );
+        let mut agent = Agent::start(command(place, tier, POLICY, &server, &script));
+        assert_eq!(agent.line(), "begun");
+        let revoked = place.qila(&["revoke", "latest", "key"]).output().unwrap();
+        assert!(revoked.status.success(), "{}", err(&revoked));
+        let bytes: Vec<usize> = (0..2).map(|_| agent.line().trim().parse().unwrap()).collect();
+        assert!(bytes[0] < 2 * LINES, "it went on to its end");
+        assert_eq!(bytes[1], 2 * LINES, "what has no key was ended too");
+        agent.end();
+        let log = out(&place.qila(&["log", "latest"]).output().unwrap());
+        assert_eq!(log.matches("its credential was revoked").count(), 1, "{log}");
     });
 }
 

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::time::{Sleep, sleep};
 
-const WITHDRAWN: &str = "the policy was changed and no longer allows it";
+const WITHDRAWN: &str = "the policy was changed or the credential revoked: it is no longer allowed";
 
 type Next = Poll<Option<Result<Frame<Bytes>, Error>>>;
 

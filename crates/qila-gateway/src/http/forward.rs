@@ -162,7 +162,7 @@ async fn forward(
         gate.clone(),
         rules,
         exchange.clone(),
-        (known, verdict.rule),
+        (known, verdict.rule, verdict.credential.filter(|_| used)),
         under,
         charged,
     );

@@ -19,6 +19,8 @@ pub(crate) struct Grant {
     known: Known,
     /// The rule that allowed it.
     rule: Option<usize>,
+    /// The credential that was placed into it.
+    credential: Option<usize>,
     _under: Option<Under>,
     charged: Charged,
     /// The last rules that were asked, and what they said.
@@ -31,7 +33,7 @@ impl Grant {
         gate: Rc<Gate>,
         rules: Rc<Rules>,
         exchange: Exchange,
-        (known, rule): (Known, Option<usize>),
+        (known, rule, credential): (Known, Option<usize>, Option<usize>),
         under: Option<Under>,
         charged: Charged,
     ) -> Grant {
@@ -39,6 +41,7 @@ impl Grant {
             asked: Cell::new((rules.number, true)),
             known,
             rule,
+            credential,
             gate,
             rules,
             exchange,
@@ -114,25 +117,31 @@ impl Grant {
         self.charged.call.is_some()
     }
 
-    /// Whether the rules in force still allow it. What they withdraw is recorded once.
+    /// Whether the rules in force still allow it, and its credential was not revoked. What withdraws it is recorded once.
     pub(crate) fn holds(&self) -> bool {
         let (number, held) = self.asked.get();
         let now = self.gate.rules();
-        if !held || number == now.number {
+        let revoked = self.credential.is_some_and(|c| self.gate.secrets.is_over(c));
+        if !held || (number == now.number && !revoked) {
             return held;
         }
-        let verdict = self.known.ask(&now, &self.exchange);
-        self.asked.set((now.number, verdict.allowed));
-        if !verdict.allowed {
-            let access = Access::Http {
-                host: self.exchange.to.to_string(),
-                port: self.exchange.port,
-                method: self.known.method().chars().take(32).collect(),
-                path: self.known.path().chars().take(super::SHOWN).collect(),
-            };
-            let decision = denied(access, format!("the policy was changed: {}", verdict.reason));
-            self.gate.recorder.later(EventKind::Decision(decision));
-        }
-        verdict.allowed
+        let why = match revoked {
+            true => Some("its credential was revoked".to_owned()),
+            false => {
+                let verdict = self.known.ask(&now, &self.exchange);
+                (!verdict.allowed).then(|| format!("the policy was changed: {}", verdict.reason))
+            }
+        };
+        self.asked.set((now.number, why.is_none()));
+        let Some(why) = why else { return true };
+        let access = Access::Http {
+            host: self.exchange.to.to_string(),
+            port: self.exchange.port,
+            method: self.known.method().chars().take(32).collect(),
+            path: self.known.path().chars().take(super::SHOWN).collect(),
+        };
+        let decision = denied(access, why);
+        self.gate.recorder.later(EventKind::Decision(decision));
+        false
     }
 }

@@ -363,7 +363,11 @@ impl Direction {
                 },
             };
             if !grant.holds() {
-                return broken(1008, "the policy was changed and no longer allows it", false);
+                return broken(
+                    1008,
+                    "no longer allowed: the policy was changed or the credential revoked",
+                    false,
+                );
             }
             if let Err(why) = grant.pays(piece.len()) {
                 return broken(1008, &why.to_string(), false);

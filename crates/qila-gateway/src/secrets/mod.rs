@@ -200,7 +200,8 @@ impl Secrets {
         *self.live.borrow_mut() = Rc::new(live);
     }
 
-    fn is_over(&self, at: usize) -> bool {
+    /// Whether it was revoked.
+    pub(crate) fn is_over(&self, at: usize) -> bool {
         self.over.borrow().contains(&at)
     }
 }
