@@ -84,6 +84,10 @@ pub const LONG_FILES: &[(&str, &str)] = &[
         "one test after another of one command",
     ),
     (
+        "crates/qila-policy/tests/bad_input.rs",
+        "a table of wrong policies, a line for each",
+    ),
+    (
         "crates/qila-seccomp/src/table.rs",
         "a table, a line for each system call",
     ),

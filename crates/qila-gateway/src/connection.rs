@@ -1,18 +1,18 @@
 //! One redirected connection: where was it going, what does it speak, may it.
+use crate::destination::Destination;
 use crate::gate::{Gate, denied};
 use crate::http::{self, Session};
 use crate::names::is_synthetic;
 use crate::prefixed::Prefixed;
 use crate::spend::Spend;
+use crate::spoken::{Speaks, spoken};
 use crate::{proxy, relay};
-use qila_authorizer::{Access as Ask, Host, Verdict};
+use qila_authorizer::{Access as Ask, Verdict};
 use qila_budget::Claim;
 use qila_inspect::hello::{Hello, MAX_HELLO, client_hello};
 use qila_policy::model::HostName;
 use qila_types::{Access, Decision};
 use rustix::net::sockopt;
-use std::fmt;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -24,59 +24,6 @@ use tokio_rustls::LazyConfigAcceptor;
 const FIRST_WORDS: Duration = Duration::from_secs(10);
 /// Time after which a connection on which the agent says nothing is taken for a protocol in which the server speaks first.
 const SERVER_FIRST: Duration = Duration::from_millis(300);
-/// Longest first line of a cleartext request.
-const MAX_LINE: usize = 16 * 1024;
-
-/// Where a connection goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Destination {
-    /// A name, as the agent looked it up or wrote it.
-    Name(HostName),
-    /// An address.
-    Address(IpAddr),
-}
-
-impl Destination {
-    /// As the authorizer takes it.
-    pub(crate) fn as_host(&self) -> Host<'_> {
-        match self {
-            Destination::Name(name) => Host::Name(name),
-            Destination::Address(ip) => Host::Address(*ip),
-        }
-    }
-
-    /// From a host part of a URL, in whatever spelling.
-    pub(crate) fn parse(text: &str) -> Option<Destination> {
-        let bare = text
-            .strip_prefix('[')
-            .and_then(|t| t.strip_suffix(']'))
-            .unwrap_or(text);
-        match bare.parse() {
-            Ok(ip) => Some(Destination::Address(ip)),
-            Err(_) => HostName::parse(text).map(Destination::Name),
-        }
-    }
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Destination::Name(name) => write!(f, "{name}"),
-            Destination::Address(ip) => write!(f, "{ip}"),
-        }
-    }
-}
-
-/// What the first bytes are.
-#[derive(Debug, PartialEq, Eq)]
-enum Speaks {
-    Tls,
-    Http,
-    /// HTTP/2 without TLS, as who knows beforehand that the server speaks it.
-    Http2,
-    Other,
-    Nothing,
-}
 
 /// Serves one connection to its end. Errors are those of sockets; decisions are recorded where they are made.
 pub(crate) async fn serve(gate: Rc<Gate>, stream: TcpStream) -> std::io::Result<()> {
@@ -213,43 +160,6 @@ async fn more(stream: &TcpStream, first: &mut Vec<u8>) -> std::io::Result<usize>
             Err(e) => return Err(e),
         }
     }
-}
-
-/// What is spoken, as soon as it can be known.
-fn spoken(first: &[u8]) -> Option<Speaks> {
-    let start = first
-        .iter()
-        .position(|b| !matches!(b, b'\r' | b'\n' | b' ' | b'\t'));
-    let Some(start) = start else {
-        return if first.len() > 64 {
-            Some(Speaks::Other)
-        } else {
-            None
-        };
-    };
-    let text = first.get(start..).unwrap_or(&[]);
-    match text.first() {
-        Some(0x16) if start == 0 => return Some(Speaks::Tls),
-        Some(b) if b.is_ascii_graphic() => {}
-        _ => return Some(Speaks::Other),
-    }
-    let end = text.iter().position(|b| *b == b'\n');
-    let Some(line) = end.and_then(|e| text.get(..e)) else {
-        // A line that may still become a request's first, or never will.
-        let binary = text
-            .iter()
-            .any(|b| !(b.is_ascii_graphic() || matches!(b, b' ' | b'\t' | b'\r')));
-        return (binary || text.len() > MAX_LINE).then_some(Speaks::Other);
-    };
-    if start == 0 && line == b"PRI * HTTP/2.0\r" {
-        return Some(Speaks::Http2);
-    }
-    let line = String::from_utf8_lossy(line).to_ascii_uppercase();
-    let request = line
-        .split_ascii_whitespace()
-        .next_back()
-        .is_some_and(|w| w.starts_with("HTTP/"));
-    Some(if request { Speaks::Http } else { Speaks::Other })
 }
 
 /// Ends TLS here, and serves what is inside.
@@ -472,39 +382,4 @@ async fn server_first(
         return Ok(false);
     }
     Ok(true)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_bytes_tell_what_is_spoken() {
-        for (bytes, expected) in [
-            (&b"\x16\x03\x01"[..], Some(Speaks::Tls)),
-            (b"GET / HTTP/1.1\r\n", Some(Speaks::Http)),
-            (b"\r\n\n get / http/1.0\n", Some(Speaks::Http)),
-            (b"PRI * HTTP/2.0\r\n\r\nSM", Some(Speaks::Http2)),
-            (b"\r\nPRI * HTTP/2.0\r\n", Some(Speaks::Http)),
-            (b"SSH-2.0-OpenSSH_9.2\r\n", Some(Speaks::Other)),
-            (b"EHLO me\r\n", Some(Speaks::Other)),
-            (b"GET /", None),
-            (b"", None),
-            (b"\x00\x00", Some(Speaks::Other)),
-            (b"GET \x80", Some(Speaks::Other)),
-        ] {
-            assert_eq!(spoken(bytes), expected, "{bytes:?}");
-        }
-        assert_eq!(spoken(&vec![b'A'; MAX_LINE + 1]), Some(Speaks::Other));
-    }
-
-    #[test]
-    fn addresses_in_disguise_are_no_names() {
-        assert_eq!(Destination::parse("2130706433"), None);
-        assert_eq!(Destination::parse("0x7f.1"), None);
-        assert_eq!(
-            Destination::parse("[::1]"),
-            Some(Destination::Address("::1".parse().unwrap()))
-        );
-    }
 }

@@ -1,7 +1,7 @@
 //! Dialling: the gateway resolves names itself, and refuses where they must not lead.
 use crate::addresses::{Inner, inner};
 use crate::config::Upstream;
-use crate::connection::Destination;
+use crate::destination::Destination;
 use hickory_resolver::TokioResolver;
 use qila_policy::model::HostName;
 use std::cell::OnceCell;

@@ -1,7 +1,7 @@
 //! What every connection shares.
 use crate::ca::Authority;
 use crate::call::Call;
-use crate::connection::Destination;
+use crate::destination::Destination;
 use crate::dial::Dialler;
 use crate::door::Door;
 use crate::names::Names;

@@ -11,6 +11,7 @@ mod call;
 mod config;
 mod confine;
 mod connection;
+mod destination;
 mod dial;
 mod dns;
 mod door;
@@ -27,6 +28,7 @@ mod relay;
 mod secrets;
 mod serve;
 mod spend;
+mod spoken;
 mod tls;
 
 pub use config::{BudgetFile, Config, Order, Placeholder, Rewrite, Upstream, UpstreamError};

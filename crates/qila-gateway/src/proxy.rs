@@ -1,5 +1,6 @@
 //! For clients that only know `HTTP_PROXY`: the gateway's own port, spoken to directly.
-use crate::connection::{self, Destination, reset};
+use crate::connection::{self, reset};
+use crate::destination::Destination;
 use crate::gate::{Gate, denied};
 use crate::http::{self, Session};
 use crate::prefixed::Prefixed;

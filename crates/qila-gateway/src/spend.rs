@@ -1,6 +1,6 @@
 //! What the agent spends: reserved before anything leaves, settled when it is known.
 use crate::config::BudgetFile;
-use crate::connection::Destination;
+use crate::destination::Destination;
 use qila_budget::{Actual, Budget, Claim, Exceeded, Ledger, Quantity, Reservation, SystemClock, Unreserved};
 use qila_policy::model::{Amount, Budget as Clause, Per};
 use rustix::fs::{CWD, Mode, OFlags, openat};

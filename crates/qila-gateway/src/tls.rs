@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::connection::Destination;
+use crate::destination::Destination;
 
 /// Makes TLS connections. The host's authorities are read at the first.
 #[derive(Debug)]

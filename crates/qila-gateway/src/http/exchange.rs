@@ -1,5 +1,5 @@
 //! One request on its way: where it goes and what is spoken at the two ends.
-use crate::connection::Destination;
+use crate::destination::Destination;
 
 /// A version of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

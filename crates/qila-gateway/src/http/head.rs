@@ -1,7 +1,7 @@
 //! The head of a request: where it really goes, and what of it is sent on.
 use super::exchange::{Exchange, Speaks};
 use super::refusal::Refusal;
-use crate::connection::Destination;
+use crate::destination::Destination;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use qila_inspect::request::{Form, HeadError, Host, check_head, strip_hop_by_hop};

@@ -2,7 +2,7 @@
 use super::body::InBody;
 use super::exchange::{Exchange, Speaks};
 use super::{Local, MAX_HEAD, STREAM_WINDOW};
-use crate::connection::Destination;
+use crate::destination::Destination;
 use crate::gate::Gate;
 use http::{Request, Response};
 use hyper::body::Incoming;

@@ -22,7 +22,7 @@ mod whole;
 
 pub(crate) use multiplexed::serve as serve_http2;
 
-use crate::connection::Destination;
+use crate::destination::Destination;
 use crate::gate::Gate;
 use grant::Grant;
 use hyper::service::service_fn;

@@ -2,7 +2,7 @@
 use super::body::OutBody;
 use super::credential::Misplaced;
 use super::exchange::Speaks;
-use crate::connection::Destination;
+use crate::destination::Destination;
 use crate::gate::denied;
 use crate::proxy::{CHALLENGE, NO_KEY};
 use http::request::Parts;
