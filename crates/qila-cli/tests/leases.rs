@@ -14,7 +14,6 @@ mod upstream;
 use agent::Agent;
 use common::{Place, err, everywhere, out};
 use outside::{KEY, POLICY, command};
-use std::io::Write;
 use upstream::{Upstream, answer};
 
 const ONCE: &str = "curl -sS -m 20 -w ' %{http_code}\\n' -H \"Authorization: Bearer $API_KEY\" https://api.test/v1/a || echo";

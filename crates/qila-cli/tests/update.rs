@@ -14,7 +14,7 @@ mod upstream;
 use agent::Agent;
 use common::{Place, err, everywhere, out};
 use outside::{POLICY, command};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 use upstream::{Upstream, answer};

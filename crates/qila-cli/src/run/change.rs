@@ -1,5 +1,6 @@
-//! Other rules for a running sandbox, or an end of its credentials: asked for through a file in the run's directory and a signal to its launcher, which
-//! records it, tells the gateway, and answers through another file. No socket listens while nobody asks.
+//! Other rules for a running sandbox, or an end of its credentials: asked for through a file in the run's directory and a signal
+//! to its launcher, which records other rules, tells the gateway, and answers through another file. No socket listens while
+//! nobody asks.
 use super::evidence::digest;
 use super::outside::Outside;
 use super::witness::Witness;

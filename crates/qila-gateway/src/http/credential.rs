@@ -1,4 +1,4 @@
-//! The placeholder becomes the credential, in the one place that the policy names.
+//! The placeholder becomes the credential, in the places that the policy names.
 use crate::secrets::{Entry, Held};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
