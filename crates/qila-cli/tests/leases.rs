@@ -24,6 +24,13 @@ fn agent(place: &Place, tier: &str, policy: &str, server: &Upstream) -> Agent {
     Agent::start(command(place, tier, policy, server, &script))
 }
 
+/// A policy whose key is in a file, to be read anew after a time.
+fn lasting(place: &Place, ttl: &str) -> String {
+    let file = place.write("key", "the-first-value-1");
+    let source = format!("source: file:{}, ttl: {ttl},", file.display());
+    POLICY.replace("source: env:REAL_KEY,", &source)
+}
+
 /// A server that says back the key that it was given.
 fn echo() -> Upstream {
     Upstream::start(&["api.test", "plain.test"], |request, wire| {
@@ -80,9 +87,7 @@ fn put(place: &Place, value: &str) {
 fn a_key_with_a_time_to_live_is_read_anew() {
     everywhere(|place, tier| {
         let server = echo();
-        let file = place.write("key", "the-first-value-1");
-        let source = format!("source: file:{}, ttl: 1s,", file.display());
-        let policy = POLICY.replace("source: env:REAL_KEY,", &source);
+        let policy = lasting(place, "1s");
         let mut agent = agent(place, tier, &policy, &server);
         assert!(agent.ask().ends_with(" 200"));
         put(place, "another-value-22");
@@ -101,7 +106,7 @@ fn a_key_with_a_time_to_live_is_read_anew() {
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
         // What cannot be read any more is over when its time is.
-        std::fs::remove_file(&file).unwrap();
+        std::fs::remove_file(place.path("key")).unwrap();
         let last = loop {
             let line = agent.ask();
             if !line.ends_with(" 200") {
@@ -128,9 +133,7 @@ fn a_key_with_a_time_to_live_is_read_anew() {
 fn a_key_that_is_revoked_is_not_read_anew() {
     everywhere(|place, tier| {
         let server = echo();
-        let file = place.write("key", "the-first-value-1");
-        let source = format!("source: file:{}, ttl: 1s,", file.display());
-        let policy = POLICY.replace("source: env:REAL_KEY,", &source);
+        let policy = lasting(place, "1s");
         let mut agent = agent(place, tier, &policy, &server);
         assert!(agent.ask().ends_with(" 200"));
         let revoked = place.qila(&["revoke", "latest"]).output().unwrap();
@@ -198,9 +201,7 @@ fn processes(place: &Place) -> usize {
 fn who_reads_anew_is_gone_when_the_run_is() {
     everywhere(|place, tier| {
         let server = echo();
-        let file = place.write("key", "the-first-value-1");
-        let source = format!("source: file:{}, ttl: 1h,", file.display());
-        let policy = POLICY.replace("source: env:REAL_KEY,", &source);
+        let policy = lasting(place, "1h");
         for killed in [false, true] {
             let mut agent = agent(place, tier, &policy, &server);
             assert!(agent.ask().ends_with(" 200"));
