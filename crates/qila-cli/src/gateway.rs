@@ -5,6 +5,7 @@ use crate::args::Serve;
 use crate::budgets;
 use crate::fail::Fail;
 use crate::home::Home;
+use crate::leases;
 use crate::load;
 use crate::policy::print;
 use crate::run::evidence::{Evidence, digest};
@@ -35,7 +36,6 @@ pub(crate) fn gateway(args: &Serve) -> Result<u8, Fail> {
     let home = Home::open()?;
     janitor::sweep(&home)?;
     let outside = Outside::new(policy, plan::home()?, None)?;
-    built(outside.permit.policy())?;
     if outside.permit.policy().network.allow.is_empty() {
         return Err(
             Fail::new("this policy lets nothing out, so that there is nothing to be a gateway for")
@@ -60,17 +60,19 @@ pub(crate) fn gateway(args: &Serve) -> Result<u8, Fail> {
     let files = budgets::files(&home, &id, &dir, &agent, &outside.permit.policy().budgets)?;
     let prices = budgets::prices(args.prices.as_ref())?;
     let proxy = Some(password.clone());
-    let config = outside.config(&args.upstream, &args.upstream_ca, proxy, files, prices);
+    let leases = leases::place(&home, &id, outside.permit.policy())?;
+    let config = outside.config(&args.upstream, &args.upstream_ca, proxy, files, prices, leases);
     let mut gateway = Gateway::start(config).map_err(|e| Fail::new(format!("starting the gateway: {e}")))?;
     let ca = gateway.ready().map_err(|e| Fail::new(e.what).hint(e.hint))?;
     let files = Files::write(&home, id.as_str(), &ca)?;
     let mut evidence = Evidence::of(&home, &id);
+    evidence.minted_by(outside.permit.policy());
     let mut kinds = vec![EventKind::GatewayStarted {
         policy_digest: digest(outside.permit.policy()),
         address: address.to_string(),
     }];
-    let leases = outside.leases().into_iter();
-    kinds.extend(leases.map(|credential| EventKind::LeaseCreated { credential }));
+    let held = outside.leases().into_iter();
+    kinds.extend(held.map(|credential| EventKind::LeaseCreated { credential }));
     evidence.record(kinds)?;
     gateway
         .listen(&[listener.as_fd()])
@@ -87,6 +89,7 @@ pub(crate) fn gateway(args: &Serve) -> Result<u8, Fail> {
     kinds.push(EventKind::GatewayEnded);
     let folded = budgets::fold(&home, &id);
     let recorded = evidence.record(kinds);
+    evidence.warn();
     served.and(heard).and(recorded).and(folded)?;
     if !args.quiet {
         let tally = evidence.tally();
@@ -99,13 +102,6 @@ pub(crate) fn gateway(args: &Serve) -> Result<u8, Fail> {
         );
     }
     Ok(0)
-}
-
-fn built(policy: &qila_policy::Policy) -> Result<(), Fail> {
-    match qila_plan::unbuilt(policy) {
-        None => Ok(()),
-        Some((clause, what)) => Err(Fail::new(format!("refused: {clause}: {what}")).clause(clause)),
-    }
 }
 
 fn password() -> Result<Zeroizing<String>, Fail> {
@@ -153,7 +149,6 @@ fn again(args: &Serve, outside: &Outside, witness: &mut Witness<'_, '_>) -> Resu
         absent: outside.absent.clone(),
     };
     let permit = rewrite.permit().map_err(Fail::new)?;
-    built(permit.policy())?;
     let by = rustix::process::getuid().as_raw();
     witness.change(rewrite, digest(permit.policy()), by)
 }

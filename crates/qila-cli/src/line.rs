@@ -80,6 +80,7 @@ fn of(kind: &EventKind) -> Said {
         EventKind::Decision(decision) => of_decision(decision),
         EventKind::LeaseCreated { credential } => said("lease", credential, "created", ""),
         EventKind::LeaseRevoked { credential } => said("lease", credential, "revoked", ""),
+        EventKind::LeaseUnrevoked { credential, reason } => said("lease", credential, "NOT REVOKED", reason),
         EventKind::Limit {
             clause,
             limit,

@@ -13,6 +13,7 @@ mod gateway;
 mod guest;
 mod home;
 mod kill;
+mod leases;
 mod line;
 mod load;
 mod log;

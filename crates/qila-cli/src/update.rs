@@ -2,26 +2,40 @@
 use crate::args::{Revoke, Update};
 use crate::fail::Fail;
 use crate::home::Home;
+use crate::leases;
 use crate::load;
 use crate::run::change::{self, Ask, Wish};
 use crate::state;
+use qila_gateway::Outcome;
 use qila_types::RunId;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// How long to wait for the run's answer, in hundredths of a second.
+/// How long to wait for the run's answer, in hundredths of a second; longer where it asks providers first.
 const PATIENCE: u32 = 1000;
+const PROVIDERS: u32 = 4500;
 
 /// `qila update`.
 pub(crate) fn update(args: &Update) -> Result<u8, Fail> {
     let bundle = load::bundle(&args.policy)?;
-    let run = tell(&args.run, Ask::Rules(Box::new(bundle)))?;
+    let home = Home::open()?;
+    let run = tell(&home, &args.run, Ask::Rules(Box::new(bundle)))?;
     println!("run {run} goes on under the changed rules");
     Ok(0)
 }
 
 /// `qila revoke`.
 pub(crate) fn revoke(args: &Revoke) -> Result<u8, Fail> {
-    let run = tell(&args.run, Ask::Revoke(args.credentials.iter().cloned().collect()))?;
+    let home = Home::open()?;
+    if let Some(run) = leases::find(&home, &args.run)?
+        && let Some(outcomes) = leases::take_back(&home, &run)?
+    {
+        return left(&run, &outcomes);
+    }
+    let run = tell(
+        &home,
+        &args.run,
+        Ask::Revoke(args.credentials.iter().cloned().collect()),
+    )?;
     match args.credentials.as_slice() {
         [] => println!("run {run} goes on without any credential"),
         names => println!("run {run} goes on without {}", names.join(", ")),
@@ -29,10 +43,30 @@ pub(crate) fn revoke(args: &Revoke) -> Result<u8, Fail> {
     Ok(0)
 }
 
+/// What became of what a run had left at providers.
+fn left(run: &RunId, outcomes: &[Outcome]) -> Result<u8, Fail> {
+    let mut all = true;
+    for Outcome { credential, why } in outcomes {
+        all &= why.is_none();
+        match why {
+            None => println!("{credential}: revoked"),
+            Some(why) => println!("{credential}: NOT REVOKED: {why}"),
+        }
+    }
+    match all {
+        true => Ok(0),
+        false => Err(
+            Fail::new(format!("run {run} has left what is not taken back yet"))
+                .hint("it is tried again when `qila` is started; or revoke it at its provider")
+                .code(1),
+        ),
+    }
+}
+
 /// Tells a run, and waits until it has done what it was told.
-fn tell(named: &str, what: Ask) -> Result<RunId, Fail> {
-    let home = Home::open()?;
-    let run = state::find(&home, named)?;
+fn tell(home: &Home, named: &str, what: Ask) -> Result<RunId, Fail> {
+    let run = state::find(home, named)?;
+    let revokes = matches!(what, Ask::Revoke(_));
     let gone = || {
         Fail::new(format!("run {} is not running", run.id))
             .hint("see `qila ps`")
@@ -54,10 +88,11 @@ fn tell(named: &str, what: Ask) -> Result<RunId, Fail> {
     change::ask(&run, &Wish { id, what })?;
     pidfd_send_signal(&pidfd, Signal::USR2)
         .map_err(|e| Fail::new(format!("run {} cannot be told: {e}", run.id)))?;
-    for _ in 0..PATIENCE {
+    for _ in 0..if revokes { PROVIDERS } else { PATIENCE } {
         if let Some(answer) = change::answer(&run).filter(|a| a.id == id) {
             return match answer.refused {
                 None => Ok(run.id),
+                Some(why) if revokes => Err(Fail::new(format!("run {}: {why}", run.id)).code(1)),
                 Some(why) => Err(Fail::new(format!("run {} goes on as before: {why}", run.id)).code(1)),
             };
         }

@@ -106,6 +106,15 @@ fn mapped(kind: &EventKind, run: &str) -> Mapped {
         EventKind::LeaseRevoked { credential } => {
             (class::USER_ACCESS, 2, INFORMATIONAL, lease(run, credential))
         }
+        EventKind::LeaseUnrevoked { credential, reason } => {
+            let failed = json!({"status_id": FAILURE, "status_detail": reason});
+            (
+                class::USER_ACCESS,
+                2,
+                HIGH,
+                merged(lease(run, credential), failed),
+            )
+        }
         EventKind::Limit {
             clause,
             limit,

@@ -216,6 +216,15 @@ fn every_event_has_its_ocsf_class() {
             1,
         ),
         (
+            EventKind::LeaseUnrevoked {
+                credential: "vault".into(),
+                reason: "it does not answer".into(),
+            },
+            3005,
+            2,
+            4,
+        ),
+        (
             EventKind::Limit {
                 clause: "cpu".into(),
                 limit: "2".into(),

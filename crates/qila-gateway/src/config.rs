@@ -3,6 +3,7 @@ use qila_policy::model::HostName;
 use qila_policy::{Bundle, Constitution, Permit};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -25,10 +26,21 @@ pub struct Config {
     pub prices: Option<String>,
     /// A proxy for programs that are in no sandbox, and its password.
     pub proxy_password: Option<Zeroizing<String>>,
+    /// Where it is remembered what providers minted.
+    pub leases: Option<Leases>,
     /// Home directory of the caller, to find files of credentials.
     pub home: Option<String>,
     /// Workspace on the host, likewise.
     pub workspace: Option<String>,
+}
+
+/// Where it is remembered what providers minted for a run, until it is taken back.
+#[derive(Debug, Clone)]
+pub struct Leases {
+    /// The directory, for all runs.
+    pub dir: PathBuf,
+    /// The run's id: the name of its journal there.
+    pub run: String,
 }
 
 /// The accounts of one budget.
@@ -123,6 +135,13 @@ impl FromStr for Upstream {
     }
 }
 
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let port = self.port.map_or(String::new(), |p| format!(":{p}"));
+        write!(f, "{}{port}={}", self.name, self.address)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +153,8 @@ mod tests {
             (read.name.as_str(), read.port, read.address.port()),
             ("api.example.org", Some(443), 8443)
         );
+        assert_eq!(read.to_string(), "api.example.org:443=127.0.0.1:8443");
+        assert_eq!(read.to_string().parse(), Ok(read));
         for bad in [
             "",
             "a=b",

@@ -5,7 +5,7 @@ use crate::destination::Destination;
 use hickory_resolver::TokioResolver;
 use qila_policy::model::HostName;
 use std::cell::OnceCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -45,26 +45,52 @@ impl Dialler {
 
     /// Opens a connection to what the policy names.
     pub(crate) async fn dial(&self, to: &Destination, port: u16) -> Result<TcpStream, DialError> {
-        let mut last = DialError::Unreachable(format!("{to} has no address"));
-        for address in self.addresses(to, port).await?.into_iter().take(TRIES) {
-            match timeout(CONNECT, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
+        connect(to, self.addresses(to, port).await?).await
+    }
+
+    /// Opens a connection to whom the policy names as a provider of credentials. No agent has a say in where that is, so that
+    /// it may be of a private network, or of this host where the policy says so itself; never of a link or a cloud's metadata.
+    pub(crate) async fn provider(&self, to: &Destination, port: u16) -> Result<TcpStream, DialError> {
+        let place = |ip: IpAddr| SocketAddr::new(ip, port);
+        let addresses = match to {
+            Destination::Address(ip) if ip.is_loopback() => vec![place(*ip)],
+            Destination::Address(_) => self.addresses(to, port).await?,
+            Destination::Name(name) => match self.told(name, port) {
+                Some(address) => vec![address],
+                None if name.as_str() == "localhost" => {
+                    vec![
+                        place(Ipv4Addr::LOCALHOST.into()),
+                        place(Ipv6Addr::LOCALHOST.into()),
+                    ]
                 }
-                Ok(Err(e)) => last = DialError::Unreachable(format!("connecting to {to}: {e}")),
-                Err(_) => last = DialError::Unreachable(format!("connecting to {to}: no answer")),
-            }
-        }
-        Err(last)
+                None => {
+                    let found = self.resolve(name).await?;
+                    let may = |ip: &IpAddr| inner(*ip) != Some(Inner::Local);
+                    let outer: Vec<IpAddr> = found.iter().copied().filter(may).collect();
+                    if outer.is_empty() && !found.is_empty() {
+                        let why = format!(
+                            "{name} leads to this host, its link or its cloud, where no provider is asked"
+                        );
+                        return Err(DialError::Forbidden(why));
+                    }
+                    outer.into_iter().map(place).collect()
+                }
+            },
+        };
+        connect(to, addresses).await
+    }
+
+    /// The operator's own word on where a name is.
+    fn told(&self, name: &HostName, port: u16) -> Option<SocketAddr> {
+        let named = |u: &&Upstream| u.name == *name && u.port.is_none_or(|p| p == port);
+        self.upstreams.iter().find(named).map(|u| u.address)
     }
 
     async fn addresses(&self, to: &Destination, port: u16) -> Result<Vec<SocketAddr>, DialError> {
         match to {
             Destination::Name(name) => {
-                let named = |u: &&Upstream| u.name == *name && u.port.is_none_or(|p| p == port);
-                if let Some(upstream) = self.upstreams.iter().find(named) {
-                    return Ok(vec![upstream.address]);
+                if let Some(address) = self.told(name, port) {
+                    return Ok(vec![address]);
                 }
                 let found = self.resolve(name).await?;
                 outer(name, &found).map(|ips| ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
@@ -97,6 +123,21 @@ impl Dialler {
         ips.sort_by_key(IpAddr::is_ipv6);
         Ok(ips)
     }
+}
+
+async fn connect(to: &Destination, addresses: Vec<SocketAddr>) -> Result<TcpStream, DialError> {
+    let mut last = DialError::Unreachable(format!("{to} has no address"));
+    for address in addresses.into_iter().take(TRIES) {
+        match timeout(CONNECT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(e)) => last = DialError::Unreachable(format!("connecting to {to}: {e}")),
+            Err(_) => last = DialError::Unreachable(format!("connecting to {to}: no answer")),
+        }
+    }
+    Err(last)
 }
 
 /// What of a name's addresses may be dialled.

@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::destination::Destination;
 use crate::dial::Dialler;
 use crate::door::Door;
+use crate::keeper::Left;
 use crate::names::Names;
 use crate::rate::Bucket;
 use crate::recorder::Recorder;
@@ -159,8 +160,27 @@ impl Gate {
         Ok(())
     }
 
-    /// Puts credentials out of force for good; all of them if none is named.
-    pub(crate) fn revoke(&self, names: &BTreeSet<String>) -> Result<(), String> {
+    /// Takes back at their providers what is still in force: the run has ended.
+    pub(crate) async fn take_back(&self) {
+        let Some(keeper) = self.secrets.keeper() else {
+            return;
+        };
+        // What no provider takes back is out of force with this process.
+        for credential in self.secrets.ending() {
+            self.recorder.later(EventKind::LeaseRevoked { credential });
+        }
+        // An error: whoever launched this gateway says of each that nothing is known of it.
+        for Left { credential, why } in keeper.finish().await.unwrap_or_default() {
+            self.recorder.later(match why {
+                None => EventKind::LeaseRevoked { credential },
+                Some(reason) => EventKind::LeaseUnrevoked { credential, reason },
+            });
+        }
+    }
+
+    /// Puts credentials out of force for good; all of them if none is named. They are out of force although an error says that a
+    /// provider has not taken one back.
+    pub(crate) async fn revoke(&self, names: &BTreeSet<String>) -> Result<(), String> {
         let known: BTreeSet<&str> = self.secrets.names().collect();
         if let Some(other) = names.iter().find(|n| !known.contains(n.as_str())) {
             let known: Vec<&str> = known.into_iter().collect();
@@ -176,12 +196,33 @@ impl Gate {
             .filter(|(_, name)| names.is_empty() || names.contains(*name))
             .map(|(at, name)| (at, name.to_owned()))
             .collect();
+        let mut minted = Vec::new();
         for (at, credential) in named {
-            if self.secrets.revoke(at) {
-                self.recorder.later(EventKind::LeaseRevoked { credential });
+            if !self.secrets.revoke(at) {
+                continue;
+            }
+            match self.secrets.lease(at) {
+                Some(lease) => minted.push((lease, credential)),
+                None => self.recorder.later(EventKind::LeaseRevoked { credential }),
             }
         }
-        Ok(())
+        // All are out of force before the first provider is asked.
+        let mut left = Vec::new();
+        for (lease, credential) in minted {
+            let keeper = self.secrets.keeper().ok_or("nobody takes it back")?;
+            match keeper.retire(lease).await {
+                Ok(()) => self.recorder.later(EventKind::LeaseRevoked { credential }),
+                // The keeper tries once more when the run ends.
+                Err(why) => left.push(format!("{credential} ({why})")),
+            }
+        }
+        match left.is_empty() {
+            true => Ok(()),
+            false => Err(format!(
+                "{} placed no more, but not taken back yet, which is tried again when the run ends",
+                left.join(", ")
+            )),
+        }
     }
 
     /// What models cost. The operator's own prices were read once already, and found good.

@@ -1,5 +1,6 @@
 //! The launcher's end of a gateway.
 use crate::config::{Config, Order};
+use crate::keeper;
 use crate::link::{Down, MAX_PACKET, Up, decode, encode};
 use crate::serve;
 use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
@@ -26,6 +27,7 @@ pub struct Gateway {
     pidfd: OwnedFd,
     buffer: Vec<u8>,
     ended: bool,
+    farewell: Duration,
 }
 
 /// What has happened since the last look.
@@ -65,6 +67,17 @@ impl Gateway {
     /// descriptor exists that the gateway must not keep open, and while there is one thread only.
     pub fn start(config: Config) -> Result<Gateway, Errno> {
         let (ours, theirs) = pass::pair()?;
+        let mints = config
+            .permit
+            .policy()
+            .credentials
+            .iter()
+            .any(|c| c.source.mints());
+        let farewell = if mints {
+            FAREWELL + keeper::FAREWELL
+        } else {
+            FAREWELL
+        };
         match fork(Namespaces::NONE)? {
             Fork::Child => {
                 drop(ours);
@@ -75,6 +88,7 @@ impl Gateway {
                 pidfd,
                 buffer: vec![0; MAX_PACKET],
                 ended: false,
+                farewell,
             }),
         }
     }
@@ -163,7 +177,7 @@ impl Gateway {
                     return Ok(events);
                 }
                 Err(Errno::AGAIN) => {
-                    if start.elapsed() > FAREWELL {
+                    if start.elapsed() > self.farewell {
                         self.end()?; // what is still in the socket is read all the same
                     }
                     let mut fds = [PollFd::new(&self.link, PollFlags::IN)];

@@ -108,27 +108,28 @@ impl Recorder {
         Ok(seq)
     }
 
-    /// Takes the launcher's answers until it goes away. What it is told to do comes in a file, which is given to `obey`.
+    /// Says what became of what it was told to do. What was done is in the log by the time that it is known.
+    pub(crate) async fn changed(&self, error: Option<String>) -> Result<(), Gone> {
+        self.flush().await;
+        let packet = encode(&Up::Changed { error }).map_err(|_| Gone)?;
+        let _alone = self.order.lock().await;
+        match self.link.send(&packet).await {
+            Ok(n) if n == packet.len() => Ok(()),
+            _ => Err(Gone),
+        }
+    }
+
+    /// Takes the launcher's answers until it goes away. What it is told to do comes in a file, which is given to `obey`; what
+    /// becomes of that is said with [`Recorder::changed`].
     ///
     /// Answers whether it was told to stop.
-    pub(crate) async fn listen(&self, obey: impl Fn(OwnedFd) -> Result<(), String>) -> bool {
+    pub(crate) async fn listen(&self, obey: impl Fn(OwnedFd)) -> bool {
         loop {
             match self.hear().await {
                 Ok(Some((Down::Written { through }, _))) => {
                     self.written.send_replace(through);
                 }
-                Ok(Some((Down::Change, Some(file)))) => {
-                    let error = obey(file).err();
-                    // Before the answer: what was done is in the log by the time that it is known.
-                    self.flush().await;
-                    let Ok(packet) = encode(&Up::Changed { error }) else {
-                        break;
-                    };
-                    let _alone = self.order.lock().await;
-                    if !matches!(self.link.send(&packet).await, Ok(n) if n == packet.len()) {
-                        break;
-                    }
-                }
+                Ok(Some((Down::Change, Some(file)))) => obey(file),
                 Ok(Some((Down::Stop, _))) => return true,
                 Ok(None) => {}
                 Ok(Some(_)) | Err(_) => break,

@@ -196,9 +196,18 @@ fn serve(ready: Ready, link: &OwnedFd, listeners: Listeners) -> std::io::Result<
         let told = gate.clone();
         let recording = gate.clone();
         tokio::task::spawn_local(async move { recording.recorder.drain().await });
-        if gate.recorder.listen(move |file| obey(&told, file)).await {
-            // Told to stop: what is under way is settled, and the last word on it is said.
+        let obeying = move |file| {
+            let gate = told.clone();
+            tokio::task::spawn_local(async move {
+                let error = obey(&gate, file).await.err();
+                // A launcher that is gone is noticed where it is listened to.
+                let _ = gate.recorder.changed(error).await;
+            });
+        };
+        if gate.recorder.listen(obeying).await {
+            // Told to stop: what is under way is settled, what was minted taken back, and the last word on it is said.
             gate.end();
+            gate.take_back().await;
             gate.recorder.flush().await;
             qila_sys::fork::exit_now(0);
         }
@@ -207,7 +216,7 @@ fn serve(ready: Ready, link: &OwnedFd, listeners: Listeners) -> std::io::Result<
 }
 
 /// Reads what it is told to do, and does it.
-fn obey(gate: &Gate, file: OwnedFd) -> Result<(), String> {
+async fn obey(gate: &Gate, file: OwnedFd) -> Result<(), String> {
     use std::io::{Read, Seek};
     let mut text = Vec::new();
     let mut file = std::fs::File::from(file);
@@ -217,7 +226,7 @@ fn obey(gate: &Gate, file: OwnedFd) -> Result<(), String> {
         .map_err(|e| e.to_string())?;
     match serde_json::from_slice(&text).map_err(|e| e.to_string())? {
         Order::Rules(rewrite) => gate.change(rewrite.permit()?),
-        Order::Revoke(names) => gate.revoke(&names),
+        Order::Revoke(names) => gate.revoke(&names).await,
     }
 }
 

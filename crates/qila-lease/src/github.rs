@@ -102,7 +102,6 @@ pub(crate) fn read(api: &Url, status: u16, body: &[u8], now: u64) -> Result<Mint
             value: SecretString::from(token.token.expose()),
             life: Some(life),
             revocation,
-            refresh: None,
         }),
         None => {
             let what = "a token whose end cannot be read or is past";
@@ -145,25 +144,26 @@ fn read_key(pem: &str) -> Option<RsaKeyPair> {
     }
 }
 
-/// Unix seconds of `2026-07-11T22:14:10Z`.
+/// Unix seconds of `2026-07-11T22:14:10Z`, written so and no other way.
 fn seconds(text: &str) -> Option<u64> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let numbers = |text: &str, by: char| -> Option<[u64; 3]> {
-        let mut parts = text
-            .split(by)
-            .map(|p| p.get(..2.max(p.len())).filter(|p| p.len() <= 4)?.parse().ok());
-        let read = [parts.next()??, parts.next()??, parts.next()??];
-        parts.next().is_none().then_some(read)
+    const FORM: &[u8] = b"0000-00-00T00:00:00Z";
+    let fits = |(b, form): (u8, u8)| match form {
+        b'0' => b.is_ascii_digit(),
+        _ => b == form,
     };
-    let [year, month, day] = numbers(date, '-')?;
-    let [hour, minute, second] = numbers(time, ':')?;
-    let fits = (1970..10_000).contains(&year)
+    if text.len() != FORM.len() || !text.bytes().zip(FORM.iter().copied()).all(fits) {
+        return None;
+    }
+    let number = |at: std::ops::Range<usize>| text.get(at)?.parse::<u64>().ok();
+    let [year, month, day] = [number(0..4)?, number(5..7)?, number(8..10)?];
+    let [hour, minute, second] = [number(11..13)?, number(14..16)?, number(17..19)?];
+    let exists = year >= 1970
         && (1..=12).contains(&month)
         && (1..=31).contains(&day)
         && hour < 24
         && minute < 60
         && second < 61;
-    fits.then(|| crate::sigv4::days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
+    exists.then(|| crate::sigv4::days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
 /// A token of an installation, which revokes itself.
@@ -203,6 +203,9 @@ mod tests {
             "2016-07-11T22:14:10",
             "2016-13-11T22:14:10Z",
             "2016-7--11T1:1:1Z",
+            "2016-07-11T22:14:+1Z",
+            "2016-07-11t22:14:10Z",
+            "2016-07-11T22:14:10+00:00",
             "x-y-zTa:b:cZ",
         ] {
             assert_eq!(seconds(bad), None, "{bad}");

@@ -4,12 +4,11 @@
 //! Only the answer of a provider says how what it minted is taken back. So a first record, [`Record::Asking`], is durable before
 //! anything is asked for, and the second, [`Record::Minted`], before the value is used. What lies between is known to be lost.
 //!
-//! The file holds secrets: mode 0600, in a directory of the run's that the agent never sees, removed with it.
-use crate::hidden::Hidden;
+//! The file holds secrets: mode 0600, in a directory that the agent never sees, removed once nothing is left to be taken back.
 use crate::revocation::Revocation;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use zeroize::Zeroizing;
 
 /// Largest record in bytes.
@@ -24,6 +23,13 @@ const SUM: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record {
+    /// How providers are reached, as the operator said it at the launch: what is found crashed is taken back the same way.
+    Ways {
+        /// `--upstream`, each as it was written.
+        upstreams: Vec<String>,
+        /// Files of further certificate authorities.
+        authorities: Vec<String>,
+    },
     /// A provider is about to be asked.
     Asking {
         /// A number of its own.
@@ -37,18 +43,20 @@ pub enum Record {
         id: u64,
         /// How that is taken back; none where this provider cannot.
         revocation: Option<Revocation>,
+        /// When it ends by itself, in Unix seconds; where the provider does not say, when it is given up.
+        until: u64,
     },
-    /// It has minted nothing, or it was taken back.
+    /// It has minted nothing, or it was taken back, or it has ended by itself.
     Over {
         /// The number that it was asked under.
         id: u64,
     },
-    /// The newest refresh token of a credential: older ones are worth nothing any more.
-    Refresh {
-        /// The credential's name in the policy.
-        credential: String,
-        /// The token.
-        token: Hidden,
+    /// The gateway is gone: nobody was told of what follows.
+    Alone,
+    /// All that was left was tried once more, and some of it is left still.
+    Tried {
+        /// When, in Unix seconds.
+        at: u64,
     },
 }
 
@@ -61,8 +69,25 @@ pub struct Outstanding {
     pub credential: String,
     /// How; none if the provider was asked and its answer is not known, or if this provider cannot.
     pub revocation: Option<Revocation>,
-    /// Whether the provider's answer is not known.
-    pub unknown: bool,
+    /// When it ends by itself, in Unix seconds; none if the provider's answer is not known.
+    pub until: Option<u64>,
+}
+
+/// What a journal says in all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// What is still to be taken back, oldest first.
+    pub open: Vec<Outstanding>,
+    /// Credentials of which something was taken back that nobody was told of, once for each time.
+    pub unsaid: Vec<String>,
+    /// All credentials that are named.
+    pub credentials: BTreeSet<String>,
+    /// When it was last tried to take the rest back, in Unix seconds.
+    pub tried: Option<u64>,
+    /// `--upstream`, each as it was written.
+    pub upstreams: Vec<String>,
+    /// Files of further certificate authorities.
+    pub authorities: Vec<String>,
 }
 
 /// A journal that cannot be relied on.
@@ -128,31 +153,54 @@ fn one(line: &[u8]) -> Option<Record> {
     (said == sum(text)).then(|| serde_json::from_str(text).ok())?
 }
 
-/// What is still to be taken back, oldest first.
-pub fn outstanding(records: &[Record]) -> Vec<Outstanding> {
+/// What the records say in all.
+pub fn state(records: &[Record]) -> State {
+    let mut state = State::default();
     let mut open: BTreeMap<u64, Outstanding> = BTreeMap::new();
+    let mut alone = false;
     for record in records {
         match record {
+            Record::Ways {
+                upstreams,
+                authorities,
+            } => {
+                state.upstreams.clone_from(upstreams);
+                state.authorities.clone_from(authorities);
+            }
             Record::Asking { id, credential } => {
+                state.credentials.insert(credential.clone());
                 let asked = Outstanding {
                     id: *id,
                     credential: credential.clone(),
                     revocation: None,
-                    unknown: true,
+                    until: None,
                 };
                 open.insert(*id, asked);
             }
-            Record::Minted { id, revocation } => {
+            Record::Minted {
+                id,
+                revocation,
+                until,
+            } => {
                 if let Some(asked) = open.get_mut(id) {
-                    asked.unknown = false;
+                    asked.until = Some(*until);
                     asked.revocation.clone_from(revocation);
                 }
             }
-            Record::Over { id } => drop(open.remove(id)),
-            Record::Refresh { .. } => {}
+            Record::Over { id } => {
+                let over = open.remove(id).filter(|o| alone && o.until.is_some());
+                state.unsaid.extend(over.map(|o| o.credential));
+            }
+            Record::Alone => alone = true,
+            Record::Tried { at } => {
+                state.tried = Some(*at);
+                // Whoever tried has said what became of it.
+                (alone, state.unsaid) = (false, Vec::new());
+            }
         }
     }
-    open.into_values().collect()
+    state.open = open.into_values().collect();
+    state
 }
 
 #[cfg(test)]
@@ -174,18 +222,29 @@ mod tests {
 
     #[test]
     fn what_is_not_over_is_outstanding() {
-        let minted = Record::Minted {
-            id: 1,
+        let minted = |id| Record::Minted {
+            id,
             revocation: None,
+            until: 9,
         };
-        let all = [asking(1), minted, asking(2), asking(3), Record::Over { id: 2 }];
+        let mut all = vec![asking(1), minted(1), asking(2), asking(3), Record::Over { id: 2 }];
         let read = read(&text(&all)).unwrap();
         assert_eq!(read.records, all);
-        let open: Vec<(u64, bool)> = outstanding(&read.records)
-            .iter()
-            .map(|o| (o.id, o.unknown))
-            .collect();
-        assert_eq!(open, [(1, false), (3, true)]);
+        let open = |records: &[Record]| -> Vec<(u64, Option<u64>)> {
+            let state = state(records);
+            state.open.iter().map(|o| (o.id, o.until)).collect()
+        };
+        assert_eq!(open(&all), [(1, Some(9)), (3, None)]);
+        assert_eq!(state(&all).unsaid, Vec::<String>::new());
+        // What the keeper takes back alone is for the next one to tell, once.
+        all.extend([Record::Alone, Record::Over { id: 1 }, Record::Over { id: 3 }]);
+        assert_eq!(
+            (open(&all), state(&all).unsaid),
+            (vec![], vec!["key-1".to_owned()])
+        );
+        all.push(Record::Tried { at: 5 });
+        assert_eq!((state(&all).unsaid, state(&all).tried), (vec![], Some(5)));
+        assert_eq!(state(&all).credentials.len(), 3);
     }
 
     proptest! {

@@ -48,8 +48,9 @@ pub(crate) struct Source {
     revoke: Option<Url>,
     client: Client,
     scope: Option<String>,
-    /// The newest: an endpoint may give another with each token.
-    refresh: RefCell<Option<Hidden>>,
+    refresh: Option<Hidden>,
+    /// Another, that is good instead of it from now on.
+    rotated: RefCell<Option<Hidden>>,
 }
 
 #[derive(Deserialize)]
@@ -75,13 +76,19 @@ impl Source {
                 secret,
             },
             scope: oauth2.scope.clone(),
-            refresh: RefCell::new(refresh),
+            refresh,
+            rotated: RefCell::default(),
         })
     }
 
+    /// The refresh token that is good instead of the one that was given.
+    pub(crate) fn rotated(&self) -> Option<Hidden> {
+        self.rotated.borrow().clone()
+    }
+
     pub(crate) fn call(&self) -> Call {
-        let refresh = self.refresh.borrow();
-        let mut fields = match refresh.as_ref() {
+        let rotated = self.rotated.borrow();
+        let mut fields = match rotated.as_ref().or(self.refresh.as_ref()) {
             Some(token) => vec![("grant_type", "refresh_token"), ("refresh_token", token.expose())],
             None => vec![("grant_type", "client_credentials")],
         };
@@ -96,9 +103,9 @@ impl Source {
             return Err(MintError::refused(NAME, status, body, HINT));
         }
         let token: Token = json(NAME, body)?;
-        let rotated = token.refresh_token.filter(|_| self.refresh.borrow().is_some());
-        if let Some(newer) = &rotated {
-            self.refresh.replace(Some(newer.clone()));
+        let newer = token.refresh_token.filter(|_| self.refresh.is_some());
+        if let Some(newer) = newer.filter(|n| Some(n) != self.refresh.as_ref()) {
+            self.rotated.replace(Some(newer));
         }
         let revocation = self.revoke.as_ref().map(|url| {
             Revocation::Oauth2(Granted {
@@ -122,7 +129,6 @@ impl Source {
             value: SecretString::from(token.access_token.expose()),
             life: token.expires_in.and_then(life),
             revocation,
-            refresh: rotated,
         })
     }
 }

@@ -37,8 +37,6 @@ pub struct Minted {
     pub life: Option<Duration>,
     /// How it is taken back; none where this provider cannot.
     pub revocation: Option<Revocation>,
-    /// Another refresh token, which from now on is the only good one.
-    pub refresh: Option<Hidden>,
 }
 
 impl Origin {
@@ -67,6 +65,14 @@ impl Origin {
             Kind::Vault(s) => Ok(s.call()),
             Kind::Oauth2(s) => Ok(s.call()),
             Kind::Github(s) => s.call(now),
+        }
+    }
+
+    /// Another refresh token, which is the only good one since the last answer, whatever else was wrong with that.
+    pub fn rotated(&self) -> Option<Hidden> {
+        match &self.0 {
+            Kind::Oauth2(s) => s.rotated(),
+            Kind::Vault(_) | Kind::Github(_) => None,
         }
     }
 

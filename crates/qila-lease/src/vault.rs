@@ -88,7 +88,6 @@ impl Source {
                 value,
                 life,
                 revocation,
-                refresh: None,
             }),
             None => {
                 let what = format!("a secret without a text in the field `{}`", self.field);

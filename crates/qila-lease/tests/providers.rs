@@ -167,7 +167,7 @@ fn client_credentials_are_sent_as_rfc_6749_has_them() {
         (minted.value.expose_secret(), minted.life),
         ("at-1", Some(Duration::from_secs(3600)))
     );
-    assert!(minted.refresh.is_none());
+    assert!(origin.rotated().is_none());
     let revocation = minted.revocation.unwrap();
     let call = revocation.call();
     assert_eq!(call.url.to_string(), "https://auth.test/revoke");
@@ -186,7 +186,7 @@ fn a_refresh_token_that_is_exchanged_is_used_from_then_on() {
     );
     let body = reply(&json!({"access_token": "at-1", "token_type": "Bearer", "refresh_token": "rt-2"}));
     let minted = origin.read(200, &body, 0).unwrap();
-    assert_eq!(minted.refresh.unwrap().expose(), "rt-2");
+    assert_eq!(origin.rotated().unwrap().expose(), "rt-2");
     assert!(minted.life.is_none());
     assert!(
         origin

@@ -13,8 +13,6 @@ mod network;
 mod plan;
 mod planner;
 mod refusal;
-mod unbuilt;
-pub use unbuilt::unbuilt;
 mod view;
 
 pub use capabilities::Capabilities;

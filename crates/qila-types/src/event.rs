@@ -72,6 +72,13 @@ pub enum EventKind {
         /// Its name in the policy.
         credential: String,
     },
+    /// A credential's lease ended here, and its provider has not taken it back: it is tried again, unless that is of no use.
+    LeaseUnrevoked {
+        /// Its name in the policy.
+        credential: String,
+        /// Why.
+        reason: String,
+    },
     /// A gateway for programs in no sandbox is about to listen; durable before it does.
     GatewayStarted {
         /// SHA-256 of the resolved policy, in hexadecimal.

@@ -131,9 +131,6 @@ impl<'a> Changes<'a> {
             absent: self.outside.absent.clone(),
         };
         let mut policy = rewrite.permit()?.policy().clone();
-        if let Some((clause, what)) = qila_plan::unbuilt(&policy) {
-            return Err(format!("{clause}: {what}"));
-        }
         if let Some(tier) = self.args.isolation {
             policy.isolation = tier.named();
         }

@@ -24,7 +24,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, fsync, mkdirat, openat, statat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// Name of the directory under `$QILA_HOME`.
@@ -44,6 +44,10 @@ pub(crate) struct Evidence<'a> {
     resources: Resources,
     /// Leases of each credential that the log has and that have not ended in it.
     leases: BTreeMap<String, u64>,
+    /// Credentials that a provider takes back, or does not.
+    minted: BTreeSet<String>,
+    /// Those that it did not.
+    unrevoked: BTreeSet<String>,
     tally: Tally,
 }
 
@@ -176,6 +180,8 @@ impl<'a> Evidence<'a> {
             started: false,
             resources: Resources::default(),
             leases: BTreeMap::new(),
+            minted: BTreeSet::new(),
+            unrevoked: BTreeSet::new(),
             tally: Tally::default(),
         }
     }
@@ -198,9 +204,13 @@ impl<'a> Evidence<'a> {
             return Ok(());
         }
         let (mut tally, mut leases) = (self.tally, self.leases.clone());
+        let mut unrevoked = Vec::new();
         for kind in &kinds {
             tally.count(kind);
             count(&mut leases, kind);
+            if let EventKind::LeaseUnrevoked { credential, reason } = kind {
+                unrevoked.push(format!("{credential}: {reason}"));
+            }
         }
         let (time_ms, run) = (super::now_ms(), Some(self.run.clone()));
         let stamp = |kind| Event {
@@ -216,7 +226,18 @@ impl<'a> Evidence<'a> {
             return Err(unwritten(home, &e));
         }
         (self.tally, self.leases) = (tally, leases);
+        self.unrevoked.extend(unrevoked);
         Ok(())
+    }
+
+    /// Says, for a person, what providers have not taken back.
+    pub(crate) fn warn(&self) {
+        for said in &self.unrevoked {
+            eprintln!(
+                "qila: NOT REVOKED: {said}; it is tried again when `qila` is started, or by `qila revoke {}`",
+                self.run
+            );
+        }
     }
 
     /// How many accesses were allowed and denied, by what was recorded.
@@ -224,8 +245,15 @@ impl<'a> Evidence<'a> {
         self.tally
     }
 
+    /// Credentials of this policy that are minted are revoked by their providers alone, not by the end of the gateway.
+    pub(crate) fn minted_by(&mut self, policy: &Policy) {
+        let minted = policy.credentials.iter().filter(|c| c.source.mints());
+        self.minted = minted.map(|c| c.name.clone()).collect();
+    }
+
     /// Records that the agent is about to be started.
     pub(crate) fn launch(&mut self, policy: &Policy, plan: &Plan, meta: &Meta) -> Result<(), Fail> {
+        self.minted_by(policy);
         self.resources = policy.resources.clone();
         let launch = EventKind::Launch {
             tier: *plan.tier(),
@@ -257,7 +285,14 @@ impl<'a> Evidence<'a> {
     /// The end of every lease that the log has no end of.
     pub(crate) fn revoked(&self) -> Vec<EventKind> {
         let open = self.leases.iter().filter(|(_, n)| **n > 0);
-        revoked(&open.map(|(name, _)| name.clone()).collect::<Vec<_>>())
+        let names: Vec<String> = open.map(|(name, _)| name.clone()).collect();
+        let (minted, held): (Vec<String>, Vec<String>) =
+            names.into_iter().partition(|name| self.minted.contains(name));
+        let silent = minted.into_iter().map(|credential| EventKind::LeaseUnrevoked {
+            credential,
+            reason: "the gateway has ended before its provider had answered; it is tried again".into(),
+        });
+        revoked(&held).into_iter().chain(silent).collect()
     }
 
     /// Records how the agent ended.
@@ -346,7 +381,7 @@ fn count(leases: &mut BTreeMap<String, u64>, kind: &EventKind) {
         EventKind::LeaseCreated { credential } => {
             *leases.entry(credential.clone()).or_default() += 1;
         }
-        EventKind::LeaseRevoked { credential } => {
+        EventKind::LeaseRevoked { credential } | EventKind::LeaseUnrevoked { credential, .. } => {
             let open = leases.get_mut(credential);
             open.into_iter().for_each(|n| *n = n.saturating_sub(1));
         }

@@ -41,6 +41,7 @@ pub(super) fn finish(
         return Err(live.and_then(Live::end).err().unwrap_or(unrecorded));
     }
     let tally = evidence.tally();
+    evidence.warn();
     let folded = crate::budgets::fold(home, &dir.id);
     let (left, ended) = match live {
         Ok(live) if live.sandbox.is_alone() => (clear(home, dir)?, live.end()),

@@ -2,6 +2,7 @@
 use super::evidence::Evidence;
 use crate::fail::Fail;
 use crate::home::Home;
+use crate::leases;
 use crate::state::{self, RunDir};
 use qila_plan::Plan;
 use qila_sandbox::sweep_cgroup;
@@ -84,7 +85,14 @@ pub(crate) fn sweep(home: &Home) -> Result<(), Fail> {
             None => {}
         }
     }
-    Ok(())
+    leases::sweep(home)
+}
+
+/// Credentials that ended with the run: the others are their providers' to take back, which is recorded when they have.
+fn ended(home: &Home, run: &RunDir, meta: &crate::state::Meta) -> Result<Vec<String>, Fail> {
+    let remembered = leases::remembered(home, &run.id)?;
+    let all = meta.leases.iter();
+    Ok(all.filter(|name| !remembered.contains(*name)).cloned().collect())
 }
 
 fn reclaim(home: &Home, run: &RunDir, meta: crate::state::Meta) -> Result<(), Fail> {
@@ -92,7 +100,7 @@ fn reclaim(home: &Home, run: &RunDir, meta: crate::state::Meta) -> Result<(), Fa
     crate::budgets::fold(home, &run.id)?;
     // Before the directory goes: it is what says that there is something to record.
     Evidence::of(home, &run.id)
-        .orphaned(&meta.leases, found)
+        .orphaned(&ended(home, run, &meta)?, found)
         .map_err(|fail| fail.prefix(&format!("run {} was left behind, and ", run.id)))?;
     if !run.holds_changes() {
         return run.remove(home);
@@ -107,7 +115,7 @@ pub(crate) fn settle(home: &Home, run: &RunDir) -> Result<(), Fail> {
     };
     let found = take_back(run, &meta)?;
     crate::budgets::fold(home, &run.id)?;
-    Evidence::of(home, &run.id).orphaned(&meta.leases, found)?;
+    Evidence::of(home, &run.id).orphaned(&ended(home, run, &meta)?, found)?;
     mark(run, meta)
 }
 

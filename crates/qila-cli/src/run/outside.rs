@@ -2,7 +2,8 @@
 use super::Job;
 use crate::budgets;
 use crate::fail::Fail;
-use qila_gateway::{BudgetFile, Config, Gateway, Placeholder, Upstream};
+use crate::leases;
+use qila_gateway::{BudgetFile, Config, Gateway, Leases, Placeholder, Upstream};
 use qila_policy::model::Policy;
 use qila_policy::{Constitution, Permit};
 use std::collections::BTreeSet;
@@ -76,6 +77,7 @@ impl Outside {
         proxy_password: Option<Zeroizing<String>>,
         budgets: Vec<BudgetFile>,
         prices: Option<String>,
+        leases: Option<Leases>,
     ) -> Config {
         let cwd = std::env::current_dir().unwrap_or_default();
         Config {
@@ -86,6 +88,7 @@ impl Outside {
             proxy_password,
             budgets,
             prices,
+            leases,
             home: self.home.clone(),
             workspace: self.workspace.clone(),
         }
@@ -101,7 +104,8 @@ impl Outside {
         let clauses = &self.permit.policy().budgets;
         let files = budgets::files(job.home, &job.dir.id, job.dir.path(), &agent, clauses)?;
         let prices = budgets::prices(args.prices.as_ref())?;
-        let config = self.config(&args.upstream, &args.upstream_ca, None, files, prices);
+        let leases = leases::place(job.home, &job.dir.id, self.permit.policy())?;
+        let config = self.config(&args.upstream, &args.upstream_ca, None, files, prices, leases);
         let started = Gateway::start(config);
         started
             .map(Some)

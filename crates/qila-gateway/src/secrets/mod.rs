@@ -1,30 +1,24 @@
 //! Real values of credentials: read or minted here, held here, placed from here.
-mod keeper;
 mod live;
 pub(crate) mod renew;
-mod source;
-
-pub use source::available;
 
 use crate::config::{Config, Placeholder};
-use keeper::Keeper;
+use crate::keeper::{Had, Keeper, Places, Setup, Task, value};
 pub(crate) use live::Held;
 use live::Live;
 use qila_inspect::mask::MaskError;
 use qila_inspect::placeholder::Finder;
 use qila_lease::Hidden;
 use qila_lease::sigv4::Keys;
-use qila_policy::model::{Aws, Placement, Placements, SecretRef, Source};
+use qila_policy::model::{Placement, Placements, SecretRef, Source};
 use secrecy::SecretString;
-use source::{Places, value};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Duration;
-use zeroize::Zeroizing;
+use std::time::{Duration, Instant};
 
 /// Longest value in bytes.
-const MAX: usize = 16 * 1024;
+pub(crate) const MAX: usize = 16 * 1024;
 /// Shortest value in bytes: anything shorter would be found everywhere in what is masked.
 const MIN: usize = 8;
 
@@ -53,6 +47,10 @@ pub(crate) struct Secrets {
     keeper: Option<Keeper>,
     /// Those that are out of force for good.
     over: RefCell<BTreeSet<usize>>,
+    /// The lease of each value that a provider takes back.
+    leases: RefCell<BTreeMap<usize, u64>>,
+    /// When each first value is over, where it ends before the run.
+    ends: BTreeMap<usize, (Instant, Duration)>,
 }
 
 /// Values that could not be had.
@@ -84,10 +82,47 @@ impl Entry {
 
     /// A value, if it can stand where the policy places it.
     fn held(&self, text: &str) -> Result<Held, SecretError> {
+        if let Source::Aws(_) = self.source {
+            return self.keys(text);
+        }
         for place in self.placement.iter() {
             check(text, place).map_err(|what| self.fail(what))?;
         }
         Ok(Held::Text(SecretString::from(text)))
+    }
+
+    /// Keys to sign with, a NUL between their parts: text that can stand in a header, and is long enough to be told from other
+    /// text.
+    fn keys(&self, text: &str) -> Result<Held, SecretError> {
+        let mut parts = Vec::new();
+        for part in text.split('\0') {
+            check(part, &Placement::Bearer).map_err(|what| self.fail(format!("has a part that {what}")))?;
+            parts.push(Hidden::from(part));
+        }
+        let mut parts = parts.into_iter();
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(id), Some(secret), session, None) => Ok(Held::Keys(Keys { id, secret, session })),
+            _ => Err(self.fail("has not two or three parts")),
+        }
+    }
+
+    /// How long a value lasts that was given so long.
+    fn life(&self, given: Option<Duration>) -> Option<Duration> {
+        match (self.ttl, given) {
+            (Some(ttl), Some(given)) => Some(ttl.min(given)),
+            (ttl, given) => ttl.or(given),
+        }
+    }
+}
+
+/// How the value of a credential is had, and whether that is for the keeper to do from the beginning.
+fn task(source: &Source) -> (Task, bool) {
+    match source {
+        Source::Env(name) => (Task::Text(SecretRef::Env(name.clone())), false),
+        Source::File(path) => (Task::Text(SecretRef::File(path.clone())), false),
+        Source::Command(words) => (Task::Text(SecretRef::Command(words.clone())), false),
+        Source::Aws(aws) => (Task::Keys(aws.clone()), true),
+        Source::Vault(_) | Source::Oauth2(_) | Source::GithubApp(_) => (Task::Mint(source.clone()), true),
     }
 }
 
@@ -99,8 +134,8 @@ impl Secrets {
             home: config.home.clone(),
             workspace: config.workspace.clone(),
         };
-        let (mut entries, mut held, mut again) = (Vec::new(), Vec::new(), Vec::new());
-        for credential in credentials {
+        let (mut entries, mut tasks, mut first) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, credential) in credentials.iter().enumerate() {
             let named = |p: &&Placeholder| p.credential == credential.name;
             let placeholder = config.placeholders.iter().find(named);
             let entry = Entry {
@@ -113,19 +148,52 @@ impl Secrets {
             if placeholder.is_none() {
                 return Err(entry.fail("has no placeholder"));
             }
-            let read = |secret: &SecretRef| value(secret, &places).map_err(|what| entry.fail(what));
-            match (&credential.source, plain(&credential.source)) {
-                (_, Some(secret)) => {
-                    held.push(entry.held(&read(&secret)?)?);
-                    again.push(entry.ttl.map(|_| secret));
-                }
-                (Source::Aws(aws), None) => {
-                    held.push(keys(&entry, aws, read)?);
-                    again.push(None);
-                }
-                _ => return Err(entry.fail("is of a kind that this gateway cannot mint")),
+            let (task, from_keeper) = task(&credential.source);
+            if from_keeper {
+                first.push(at);
             }
+            tasks.push((
+                entry.name.clone(),
+                (from_keeper || entry.ttl.is_some()).then_some(task),
+            ));
             entries.push(entry);
+        }
+        let keeper = match tasks.iter().any(|(_, task)| task.is_some()) {
+            false => None,
+            true => {
+                let setup = Setup {
+                    tasks,
+                    places: places.clone(),
+                    upstreams: config.upstreams.clone(),
+                    upstream_ca: config.upstream_ca.clone(),
+                    leases: config.leases.clone(),
+                };
+                let keeper = Keeper::start(setup);
+                Some(keeper.map_err(|e| SecretError::All(format!("read: {e}")))?)
+            }
+        };
+        let mut from_keeper = match &keeper {
+            Some(keeper) if !first.is_empty() => keeper
+                .first(&first)
+                .map_err(|e| SecretError::All(format!("had: {e}")))?,
+            _ => BTreeMap::new(),
+        };
+        let since = Instant::now();
+        let (mut held, mut leases, mut ends) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        for (at, entry) in entries.iter().enumerate() {
+            let had = match (from_keeper.remove(&at), task(&entry.source)) {
+                (Some(had), _) => had,
+                (None, (Task::Text(secret), _)) => value(&secret, &places).map(|text| Had {
+                    text,
+                    life: None,
+                    lease: None,
+                }),
+                (None, _) => Err("cannot be had".into()),
+            };
+            let had = had.map_err(|what| entry.fail(what))?;
+            held.push(entry.held(&had.text)?);
+            leases.extend(had.lease.map(|lease| (at, lease)));
+            ends.extend(entry.life(had.life).map(|life| (at, (since, life))));
         }
         let unmasked = |e: MaskError| SecretError::All(format!("masked: {e}"));
         let placeholders: Vec<&[u8]> = entries.iter().map(|e| e.placeholder.as_bytes()).collect();
@@ -133,19 +201,14 @@ impl Secrets {
             true => None,
             false => Some(Finder::new(&placeholders).map_err(unmasked)?),
         };
-        let keeper = match again.iter().any(Option::is_some) {
-            true => {
-                let keeper = Keeper::start(&again, &places);
-                Some(keeper.map_err(|e| SecretError::All(format!("read again later: {e}")))?)
-            }
-            false => None,
-        };
         Ok(Secrets {
             live: RefCell::new(Rc::new(Live::new(held).map_err(unmasked)?)),
             entries,
             finder,
             keeper,
             over: RefCell::default(),
+            leases: RefCell::new(leases),
+            ends,
         })
     }
 
@@ -169,14 +232,40 @@ impl Secrets {
         self.finder.as_ref()
     }
 
-    /// Puts another value in force, for every request that begins from now on; never one that was revoked.
-    fn put(&self, at: usize, held: Held) -> Result<(), String> {
+    /// Puts another value in force, for every request that begins from now on; never one that was revoked. Answers the lease of
+    /// the one before.
+    fn put(&self, at: usize, held: Held, lease: Option<u64>) -> Result<Option<u64>, String> {
         if self.is_over(at) {
             return Err(REVOKED.into());
         }
         let live = self.live().with(at, held).map_err(|e| e.to_string())?;
         *self.live.borrow_mut() = Rc::new(live);
-        Ok(())
+        let mut leases = self.leases.borrow_mut();
+        Ok(match lease {
+            Some(lease) => leases.insert(at, lease),
+            None => leases.remove(&at),
+        })
+    }
+
+    /// The keeper, if there is one.
+    pub(crate) fn keeper(&self) -> Option<&Keeper> {
+        self.keeper.as_ref()
+    }
+
+    /// Names of those that were minted and that no provider takes back.
+    pub(crate) fn ending(&self) -> Vec<String> {
+        let leases = self.leases.borrow();
+        let own = |at: usize| !leases.contains_key(&at) && !self.is_over(at);
+        let minted = self.entries.iter().enumerate().filter(|(_, e)| e.source.mints());
+        minted
+            .filter(|(at, _)| own(*at))
+            .map(|(_, e)| e.name.clone())
+            .collect()
+    }
+
+    /// The lease of a credential that its provider takes back; from here on it is the caller's to do.
+    pub(crate) fn lease(&self, at: usize) -> Option<u64> {
+        self.leases.borrow_mut().remove(&at)
     }
 
     /// Puts a credential out of force until there is another value.
@@ -203,32 +292,6 @@ impl Secrets {
     /// Whether it was revoked.
     pub(crate) fn is_over(&self, at: usize) -> bool {
         self.over.borrow().contains(&at)
-    }
-}
-
-/// Keys to sign with: text that can stand in a header, and is long enough to be told from other text.
-fn keys(
-    entry: &Entry,
-    aws: &Aws,
-    read: impl Fn(&SecretRef) -> Result<Zeroizing<String>, SecretError>,
-) -> Result<Held, SecretError> {
-    let part = |secret: &SecretRef| {
-        let text = read(secret)?;
-        check(&text, &Placement::Bearer).map_err(|what| entry.fail(format!("{what}: {secret}")))?;
-        Ok(Hidden::from(text.as_str()))
-    };
-    Ok(Held::Keys(Keys {
-        id: part(&aws.access_key_id)?,
-        secret: part(&aws.secret_access_key)?,
-        session: aws.session_token.as_ref().map(part).transpose()?,
-    }))
-}
-
-/// What is read as it stands.
-fn plain(source: &Source) -> Option<SecretRef> {
-    match source {
-        Source::Env(_) | Source::File(_) | Source::Command(_) => source.secrets().pop(),
-        Source::Vault(_) | Source::Oauth2(_) | Source::Aws(_) | Source::GithubApp(_) => None,
     }
 }
 

@@ -1,5 +1,5 @@
 //! Reading what a policy says a secret is read from.
-use super::MAX;
+use crate::secrets::MAX;
 use qila_policy::model::{Credential, PolicyPath, SecretRef};
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -11,9 +11,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where `~` and relative paths begin.
 #[derive(Debug, Clone)]
-pub(super) struct Places {
-    pub(super) home: Option<String>,
-    pub(super) workspace: Option<String>,
+pub(crate) struct Places {
+    pub(crate) home: Option<String>,
+    pub(crate) workspace: Option<String>,
 }
 
 /// Whether the source of a credential is there, without reading its value: a variable that is set, a file that exists, a
@@ -29,7 +29,7 @@ pub fn available(credential: &Credential, home: Option<&str>, workspace: Option<
 }
 
 /// Reads one, without the newline that it may end with.
-pub(super) fn value(secret: &SecretRef, places: &Places) -> Result<Zeroizing<String>, String> {
+pub(crate) fn value(secret: &SecretRef, places: &Places) -> Result<Zeroizing<String>, String> {
     let mut text = match secret {
         SecretRef::Env(name) => std::env::var(name).map_err(|e| match e {
             std::env::VarError::NotPresent => "is not set".to_owned(),
