@@ -15,6 +15,7 @@ mod destination;
 mod dial;
 mod dns;
 mod door;
+mod fuzz;
 mod gate;
 mod http;
 mod keeper;
@@ -34,8 +35,9 @@ mod tls;
 
 pub use config::{BudgetFile, Config, Leases, Order, Placeholder, Rewrite, Upstream, UpstreamError};
 pub use door::USER;
+pub use fuzz::fuzz_http;
 pub use keeper::available;
 pub use keeper::reclaim::{Outcome, is_due, journals, named, take_back};
 pub use launcher::{Batch, Gateway, Gone, NotReady};
-pub use link::fuzz;
+pub use link::fuzz as fuzz_link;
 pub use spend::budget;
