@@ -181,12 +181,12 @@ fn in_no_corner(place: &common::Place, tier: &str, version: &str) {
             "/v1/gzip" => answer(wire, "200 OK", "content-encoding: gzip\r\n", b"\x1f\x8b"),
             _ => write!(
                 wire,
-                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-key: {key}\r\n\r\n"
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-key\r\n\r\n2\r\nok\r\n0\r\nx-key: {key}\r\n\r\n"
             ),
         }
     });
     let ask = format!(
-        "curl -sS -m 20 --raw -i {version} -H \"Authorization: Bearer $API_KEY\" https://api.test/v1"
+        "curl -sS -m 20 --raw -i {version} -H 'TE: trailers' -H \"Authorization: Bearer $API_KEY\" https://api.test/v1"
     );
     let paths = ["reason", "name", "value", "gzip", "trailer"];
     let script: Vec<String> = paths.iter().map(|p| format!("{ask}/{p}; echo")).collect();

@@ -15,7 +15,7 @@ pub use authority::Host;
 pub use error::{HeadError, Protocol};
 pub use framing::{Chunks, Framing};
 pub use head::{Form, Target, check_head};
-pub use hop::strip_hop_by_hop;
+pub use hop::{strip_hop_by_hop, tokens};
 pub use raw::{RawHead, raw_head};
 pub use reader::HeadReader;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default)]
 pub struct Got {
     pub line: String,
-    /// Names in lower case.
+    /// Names in lower case. Those after the body are the last.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -172,6 +172,17 @@ fn line(wire: &mut dyn Wire) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
 }
 
+fn fields(wire: &mut dyn Wire) -> std::io::Result<Vec<(String, String)>> {
+    let mut all = Vec::new();
+    loop {
+        let text = line(wire)?;
+        let Some((name, value)) = text.split_once(':') else {
+            return Ok(all);
+        };
+        all.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+    }
+}
+
 fn request(wire: &mut dyn Wire) -> std::io::Result<Option<Got>> {
     let mut got = Got {
         line: line(wire)?,
@@ -180,24 +191,18 @@ fn request(wire: &mut dyn Wire) -> std::io::Result<Option<Got>> {
     if got.line.is_empty() {
         return Ok(None);
     }
-    loop {
-        let text = line(wire)?;
-        let Some((name, value)) = text.split_once(':') else {
-            break;
-        };
-        got.headers
-            .push((name.to_ascii_lowercase(), value.trim().to_owned()));
-    }
+    got.headers = fields(wire)?;
     if got.header("transfer-encoding") == Some("chunked") {
         loop {
             let length = usize::from_str_radix(&line(wire)?, 16).map_err(std::io::Error::other)?;
             let mut piece = vec![0; length];
             wire.read_exact(&mut piece)?;
             got.body.extend(piece);
-            line(wire)?;
             if length == 0 {
+                got.headers.extend(fields(wire)?);
                 return Ok(Some(got));
             }
+            line(wire)?;
         }
     }
     let length = got

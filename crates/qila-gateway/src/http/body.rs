@@ -1,5 +1,4 @@
 //! Bodies on their way: the agent's is searched for placeholders, the upstream's for real values; both are slowed to rates.
-use super::exchange::Speaks;
 use super::grant::Grant;
 use super::mcp::McpFilter;
 use super::metered::Sent;
@@ -48,21 +47,14 @@ pub(crate) struct InBody {
     inner: Sent,
     finder: Option<FinderStream>,
     astray: Rc<Cell<bool>>,
-    trailers: bool,
     /// Bytes that the rule still allows.
     left: u64,
     pause: Pause,
 }
 
 impl InBody {
-    /// Sets `astray` and fails if a placeholder is in it. With `trailers`, what comes after it is passed on too.
-    pub(super) fn new(
-        grant: Rc<Grant>,
-        inner: Sent,
-        astray: Rc<Cell<bool>>,
-        trailers: bool,
-        limit: Option<u64>,
-    ) -> InBody {
+    /// Sets `astray` and fails if a placeholder is in it, or in what comes after it.
+    pub(super) fn new(grant: Rc<Grant>, inner: Sent, astray: Rc<Cell<bool>>, limit: Option<u64>) -> InBody {
         let finder = grant
             .gate
             .secrets
@@ -73,7 +65,6 @@ impl InBody {
             inner,
             finder,
             astray,
-            trailers,
             left: limit.unwrap_or(u64::MAX),
             pause: Pause::default(),
         }
@@ -92,10 +83,10 @@ impl InBody {
 
     fn after(&self, frame: Frame<Bytes>) -> Option<Result<Frame<Bytes>, Error>> {
         let fields = frame.into_trailers().ok()?;
-        match trailers::outward(&self.grant.gate, fields) {
-            None => Some(self.lost()),
-            Some(fields) => self.trailers.then(|| Ok(Frame::trailers(fields))),
-        }
+        Some(match trailers::outward(&self.grant.gate, fields) {
+            None => self.lost(),
+            Some(fields) => Ok(Frame::trailers(fields)),
+        })
     }
 }
 
@@ -195,7 +186,7 @@ impl OutBody {
         mcp: Option<McpFilter>,
     ) -> OutBody {
         OutBody::Upstream(Box::new(Upstream {
-            passes_trailers: grant.exchange.agent == Speaks::Http2,
+            passes_trailers: grant.exchange.trailers,
             grant,
             inner,
             masks: mask.is_some(),

@@ -21,6 +21,8 @@ pub(crate) struct Exchange {
     pub(crate) tls: bool,
     /// What the agent speaks.
     pub(crate) agent: Speaks,
+    /// Whether the agent takes fields after a body.
+    pub(crate) trailers: bool,
 }
 
 impl Exchange {

@@ -9,7 +9,7 @@ use super::multiplexed::Under;
 use super::refusal::Refusal;
 use super::signature::{self, Signing};
 use super::websocket::{self, Answer};
-use super::{Carry, SHOWN, Session, credential, head, whole};
+use super::{Carry, SHOWN, Session, credential, head, trailers, whole};
 use crate::door::Door;
 use crate::gate::Gate;
 use http::request::Parts;
@@ -98,14 +98,16 @@ async fn forward(
             .map_or(Duration::ZERO, crate::rate::Bucket::wait_for_one);
         return Err(refused(Refusal::too_many("network.rates.requests", wait)));
     }
+    let agent = match parts.version {
+        Version::HTTP_2 => Speaks::Http2,
+        _ => Speaks::Http1,
+    };
     let exchange = Exchange {
         to: to.clone(),
         port,
         tls: session.tls,
-        agent: match parts.version {
-            Version::HTTP_2 => Speaks::Http2,
-            _ => Speaks::Http1,
-        },
+        agent,
+        trailers: agent == Speaks::Http2 || trailers::asked(&parts.headers),
     };
     let judging = judge::judge(gate, &rules, &exchange, &parts, body, socket.is_some());
     let judge::Judged {
@@ -184,7 +186,11 @@ async fn forward(
             return Err(refused(Refusal::upstream(&e)));
         }
     };
+    let announced = trailers::announced(&parts.headers);
     head::prepare(&mut parts, plain, &exchange, line.speaks());
+    if body.may_have_trailers() {
+        trailers::announce(&mut parts.headers, &announced);
+    }
     if let Some(signing) = &signing
         && let Err(refusal) = signing.sign(&exchange, &mut parts, &body)
     {
@@ -192,8 +198,7 @@ async fn forward(
         return Err(refused(refusal));
     }
     let astray = Rc::new(Cell::new(false));
-    let trailers = line.speaks() == Speaks::Http2;
-    let body = InBody::new(grant.clone(), body, astray.clone(), trailers, verdict.body_limit);
+    let body = InBody::new(grant.clone(), body, astray.clone(), verdict.body_limit);
     let request = Request::from_parts(parts, body);
     match session.lines.send(gate, &exchange, line, request).await {
         Ok(response) => back(grant, response, masks, strip).map_err(refused),
@@ -269,6 +274,10 @@ fn back(
             &"its answer says both how long it is and that it comes in chunks",
         ));
     }
+    let announced = match grant.exchange.trailers {
+        true => trailers::announced(&parts.headers),
+        false => Vec::new(),
+    };
     qila_inspect::request::strip_hop_by_hop(&mut parts.headers);
     // The upstream's own words for the status, and its spelling of header names, are nowhere searched.
     parts.extensions.clear();
@@ -284,7 +293,8 @@ fn back(
                 &"its answer is compressed although it was asked not to be, so that a credential in it could not be masked",
             ));
         }
-        if parts.headers.keys().any(|name| live.is_in_name(name.as_str())) {
+        let mut names = parts.headers.keys().chain(&announced);
+        if names.any(|name| live.is_in_name(name.as_str())) {
             return Err(Refusal::upstream(
                 &"its answer holds a credential in the name of a header",
             ));
@@ -303,6 +313,9 @@ fn back(
     }
     if strip.is_some() {
         parts.headers.remove(header::CONTENT_LENGTH);
+    }
+    if agent == Speaks::Http2 || !parts.headers.contains_key(header::CONTENT_LENGTH) {
+        trailers::announce(&mut parts.headers, &announced);
     }
     let stream = masker.map(qila_inspect::mask::Masker::stream);
     Ok(Response::from_parts(

@@ -1,6 +1,7 @@
 //! The head of a request: where it really goes, and what of it is sent on.
 use super::exchange::{Exchange, Speaks};
 use super::refusal::Refusal;
+use super::trailers;
 use crate::destination::Destination;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
@@ -56,7 +57,7 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// Makes a request ready for an upstream that speaks a version.
 pub(crate) fn prepare(parts: &mut Parts, masks: bool, exchange: &Exchange, upstream: Speaks) {
-    let trailers = parts.headers.get(header::TE).is_some_and(|v| v == "trailers");
+    let trailers = trailers::asked(&parts.headers);
     strip_hop_by_hop(&mut parts.headers);
     // Answered by the gateway itself when it begins to read the body.
     parts.headers.remove(header::EXPECT);
@@ -79,16 +80,22 @@ pub(crate) fn prepare(parts: &mut Parts, masks: bool, exchange: &Exchange, upstr
         parts.uri = uri;
     }
     parts.version = version;
+    if trailers {
+        parts
+            .headers
+            .insert(header::TE, HeaderValue::from_static("trailers"));
+    }
     match upstream {
         Speaks::Http2 => {
             parts.headers.remove(header::HOST);
-            if trailers {
-                parts
-                    .headers
-                    .insert(header::TE, HeaderValue::from_static("trailers"));
-            }
         }
         Speaks::Http1 => {
+            if trailers {
+                // Over HTTP/1 it is a matter of this connection, and said to be one.
+                parts
+                    .headers
+                    .insert(header::CONNECTION, HeaderValue::from_static("TE"));
+            }
             if !parts.headers.contains_key(header::HOST)
                 && let Ok(value) = HeaderValue::from_str(&exchange.authority())
             {
@@ -220,16 +227,23 @@ mod tests {
             port: 8443,
             tls: true,
             agent: Speaks::Http1,
+            trailers: true,
         };
         let mut newer = sent.clone();
         prepare(&mut sent, true, &exchange, Speaks::Http1);
         assert_eq!(sent.uri, "/v1?q=1");
         assert_eq!(sent.headers.get("accept-encoding").unwrap(), "identity");
         assert_eq!(sent.headers.len(), 2);
+        let mut asks = newer.clone();
+        asks.headers
+            .insert("te", HeaderValue::from_static("gzip, trailers"));
+        prepare(&mut asks, false, &exchange, Speaks::Http1);
+        assert_eq!(asks.headers.get("te").unwrap(), "trailers");
+        assert_eq!(asks.headers.get("connection").unwrap(), "TE");
         newer.headers.insert("te", HeaderValue::from_static("trailers"));
         prepare(&mut newer, false, &exchange, Speaks::Http2);
         assert_eq!(newer.uri, "https://api.example.org:8443/v1?q=1");
         assert_eq!(newer.headers.get("te").unwrap(), "trailers");
-        assert!(!newer.headers.contains_key("host"));
+        assert!(!newer.headers.contains_key("host") && !newer.headers.contains_key("connection"));
     }
 }

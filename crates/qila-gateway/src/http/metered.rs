@@ -20,6 +20,13 @@ pub(super) enum Sent {
     Whole(Bytes),
 }
 
+impl Sent {
+    /// Whether fields may follow it: of a body that was read as a whole they are gone, and one of known length has none.
+    pub(super) fn may_have_trailers(&self) -> bool {
+        matches!(self, Sent::Stream(body) if body.size_hint().exact().is_none())
+    }
+}
+
 /// What a request is charged to.
 #[derive(Default)]
 pub(super) struct Charged {

@@ -135,6 +135,8 @@ fn offer(parts: &mut Parts) -> Result<Offer, String> {
     getrandom(&mut random, GetRandomFlags::empty()).map_err(|e| format!("no random numbers: {e}"))?;
     let key = HeaderValue::from_str(&BASE64_STANDARD.encode(random)).map_err(|e| e.to_string())?;
     let fields = &mut parts.headers;
+    // No body follows, and what it asks for Connection would have to name.
+    fields.remove(header::TE);
     fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     fields.insert(header::SEC_WEBSOCKET_KEY, key);

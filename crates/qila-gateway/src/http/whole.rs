@@ -1,5 +1,6 @@
 //! A request's body that has to be known as a whole before it is decided on.
 use super::refusal::Refusal;
+use super::trailers;
 use crate::gate::{Gate, Rules};
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
@@ -50,7 +51,17 @@ pub(super) async fn read(gate: &Gate, rules: &Rules, body: Incoming, most: u64) 
         let (mut body, mut all) = (body, BytesMut::new());
         while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
             let frame = frame.map_err(|e| Refusal::malformed(format!("the body: {e}")))?;
-            let Ok(data) = frame.into_data() else { continue };
+            let data = match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => match frame
+                    .into_trailers()
+                    .map(|fields| trailers::outward(gate, fields))
+                {
+                    Ok(None) => return Err(Refusal::violation("a placeholder after the request's body")),
+                    // They go no further: of a body read as a whole the length is told.
+                    _ => continue,
+                },
+            };
             if (all.len() as u64).saturating_add(data.len() as u64) > most {
                 tokio::task::spawn_local(discard(body));
                 return Err(too_long());

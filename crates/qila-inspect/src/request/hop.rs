@@ -16,8 +16,8 @@ const HOP_BY_HOP: [&str; 10] = [
     "http2-settings",
 ];
 
-/// The names in a Connection field. Empty elements are allowed and mean nothing.
-pub(super) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// What a field that is a list names, Connection for one. Empty elements are allowed and mean nothing.
+pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
         .split(|&b| b == b',')
         .map(<[u8]>::trim_ascii)
