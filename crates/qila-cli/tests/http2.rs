@@ -5,6 +5,8 @@
     reason = "helpers of tests: a failure here is the test's"
 )]
 mod common;
+#[path = "common/frames.rs"]
+mod frames;
 #[path = "common/multiplexed.rs"]
 mod multiplexed;
 #[path = "common/outside.rs"]
@@ -125,5 +127,53 @@ fn without_tls_it_is_spoken_with_who_knows_beforehand() {
         );
         assert!(text.ends_with("\n421 2\n"), "{text}");
         assert_eq!(server.got().len(), 1);
+    });
+}
+
+/// Asks for the second once the first has begun to be answered.
+const IN_TURN: &str = r#"
+def head(path):
+    return literal(b":method", b"GET") + literal(b":scheme", b"https") + literal(b":path", path) + literal(b":authority", b"api.test")
+s = connect(); s.sendall(START + frame(1, 5, 1, head(b"/v1/slow")))
+data, said, over = b"", {1: b"", 3: b""}, 0
+while over < 2:
+    data += s.recv(65536)
+    while len(data) >= 9 and len(data) >= 9 + int.from_bytes(data[:3], "big"):
+        n, kind, flags, stream = int.from_bytes(data[:3], "big"), data[3], data[4], int.from_bytes(data[5:9], "big")
+        if kind == 1 and stream == 1: s.sendall(frame(1, 5, 3, head(b"/v1/fast")))
+        if kind == 0: said[stream] += data[9:9 + n]
+        over += (kind in (0, 1)) and flags & 1
+        data = data[9 + n:]
+print((said[1] + said[3]).decode(), end="")
+"#;
+
+#[test]
+fn an_answer_that_goes_on_holds_up_no_other() {
+    everywhere(|place, tier| {
+        // It speaks HTTP/1.1 alone, and goes on with the first answer once the second was asked for.
+        let asked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let server = upstream::Upstream::start(&["api.test"], move |got, wire| {
+            use std::sync::atomic::Ordering::SeqCst;
+            if got.path() == "/v1/fast" {
+                asked.store(true, SeqCst);
+                return upstream::answer(wire, "200 OK", "", b"fast\n");
+            }
+            write!(wire, "HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\nbegin\n")?;
+            wire.flush()?;
+            let start = std::time::Instant::now();
+            while !asked.load(SeqCst) && start.elapsed().as_secs() < 10 {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            write!(wire, "{}", if asked.load(SeqCst) { "ended\n" } else { "late!\n" })?;
+            wire.flush()
+        });
+        place.write("ws/client.py", &format!("{}{IN_TURN}", frames::CLIENT));
+        let done = outside::sh(place, tier, &server, "python3 client.py");
+        assert_eq!(
+            common::out(&done),
+            "begin\nended\nfast\n",
+            "{}",
+            common::err(&done)
+        );
     });
 }

@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::destination::Destination;
 use crate::dial::Dialler;
 use crate::door::Door;
+use crate::http::Lines;
 use crate::keeper::Left;
 use crate::names::Names;
 use crate::rate::Bucket;
@@ -34,6 +35,8 @@ pub(crate) struct Gate {
     pub(crate) authority: Option<Authority>,
     /// None where nothing bounds what is spent.
     pub(crate) spending: Option<Rc<Spending>>,
+    /// Connections to upstreams that are kept for later requests.
+    pub(crate) lines: Lines,
     prices: OnceCell<Prices>,
     own_prices: Option<String>,
     calls: RefCell<Vec<Weak<Call>>>,
@@ -129,6 +132,7 @@ impl Gate {
             authority: parts.authority,
             door: parts.door,
             spending: parts.spending.map(Rc::new),
+            lines: Lines::default(),
             prices: OnceCell::new(),
             own_prices: parts.prices,
             calls: RefCell::default(),
@@ -156,6 +160,7 @@ impl Gate {
         }
         let number = self.rules.borrow().number.saturating_add(1);
         *self.rules.borrow_mut() = Rc::new(Rules::of(&permit, number).map_err(|e| e.to_string())?);
+        self.lines.close();
         self.changed.send_replace(number);
         Ok(())
     }

@@ -10,8 +10,10 @@ use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::sync::{Mutex, Notify, watch};
 
-/// Events per second of which the sender is not slowed down, and how many at once.
-const RATE: (f64, f64) = (1000.0, 4000.0);
+/// Events per second of which the sender is not slowed down, and how many at once: what is denied costs an agent nothing, and
+/// is to fill no disk; what is allowed is work, of which much may come at once.
+const DENIED: (f64, f64) = (1000.0, 4000.0);
+const OTHERS: (f64, f64) = (1000.0, 500_000.0);
 
 /// The launcher no longer answers: nothing more may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +28,8 @@ pub(crate) struct Recorder {
     // Numbers must arrive in order: the launcher acknowledges all up to one.
     order: Mutex<u64>,
     written: watch::Sender<u64>,
-    pace: Bucket,
+    denied: Bucket,
+    others: Bucket,
     gone: Cell<bool>,
     /// As many as there are requests under way at most.
     queue: RefCell<VecDeque<EventKind>>,
@@ -41,7 +44,8 @@ impl Recorder {
             link: UnixDatagram::from_std(link.into())?,
             order: Mutex::new(0),
             written: watch::Sender::new(0),
-            pace: Bucket::new(RATE.0, RATE.1),
+            denied: Bucket::new(DENIED.0, DENIED.1),
+            others: Bucket::new(OTHERS.0, OTHERS.1),
             gone: Cell::new(false),
             queue: RefCell::default(),
             more: Notify::new(),
@@ -97,7 +101,10 @@ impl Recorder {
     }
 
     async fn send(&self, kind: EventKind, wait: bool) -> Result<u64, Gone> {
-        self.pace.take(1).await;
+        match &kind {
+            EventKind::Decision(d) if !d.allowed => self.denied.take(1).await,
+            _ => self.others.take(1).await,
+        }
         let mut last = self.order.lock().await;
         let seq = last.saturating_add(1);
         let packet = encode(&Up::Event { seq, wait, kind }).map_err(|_| Gone)?;

@@ -154,8 +154,14 @@ async fn forward(
         socket.is_some(),
     );
     let (body, mut charged) = charging.await.map_err(refused)?;
-    let fresh = socket.is_some() || !session.lines.lead(&to, port);
-    if record(gate, &shown, &verdict, used, fresh).await.is_err() {
+    let taken = match socket {
+        Some(_) => None,
+        None => gate.lines.take(&exchange),
+    };
+    if record(gate, &shown, &verdict, used, taken.is_none())
+        .await
+        .is_err()
+    {
         charged.unsent();
         return Err(refused(Refusal::unrecorded()));
     }
@@ -179,7 +185,7 @@ async fn forward(
             Answer::Open(open) => Ok(upgrade(session, grant, open, masks, tunnel)),
         };
     }
-    let line = match session.lines.get(gate, &exchange).await {
+    let line = match gate.lines.get(gate, &session.opening, &exchange, taken).await {
         Ok(line) => line,
         Err(e) => {
             grant.unsent();
@@ -195,12 +201,13 @@ async fn forward(
         && let Err(refusal) = signing.sign(&exchange, &mut parts, &body)
     {
         grant.unsent();
+        gate.lines.give_back(line);
         return Err(refused(refusal));
     }
     let astray = Rc::new(Cell::new(false));
     let body = InBody::new(grant.clone(), body, astray.clone(), verdict.body_limit);
     let request = Request::from_parts(parts, body);
-    match session.lines.send(gate, &exchange, line, request).await {
+    match gate.lines.send(&grant, line, request).await {
         Ok(response) => back(grant, response, masks, strip).map_err(refused),
         Err(_) if astray.get() => Err(refused(Refusal::violation("a placeholder in the request's body"))),
         Err(e) => Err(refused(Refusal::upstream(&e))),

@@ -5,7 +5,7 @@ use super::metered::Charged;
 use super::multiplexed::Under;
 use crate::gate::{Gate, Rules, denied};
 use qila_authorizer::Access as Ask;
-use qila_types::{Access, EventKind};
+use qila_types::{Access, Decision, EventKind};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -77,6 +77,22 @@ impl Grant {
         if let Some(call) = &self.charged.call {
             call.end();
         }
+    }
+
+    /// A connection is about to be made that was not thought to be needed; on the disk before it is.
+    pub(super) async fn connects(&self) -> Result<(), String> {
+        let decision = Decision {
+            access: Access::Connect {
+                host: self.exchange.to.to_string(),
+                port: self.exchange.port,
+            },
+            allowed: true,
+            rule: self.rule.map(|r| format!("network.allow[{r}]")),
+            credential: None,
+            reason: "in place of a connection that the upstream had closed".into(),
+        };
+        let recorded = self.gate.recorder.decided(decision).await;
+        recorded.map_err(|e| e.to_string())
     }
 
     /// Nothing of the request has left.

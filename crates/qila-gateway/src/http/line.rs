@@ -1,6 +1,8 @@
-//! The connections to upstreams behind one connection of the agent's.
+//! Connections to upstreams, kept for later requests of any connection of the agent's: each request is judged by itself, and
+//! nothing of who asked before is left on them.
 use super::body::InBody;
 use super::exchange::{Exchange, Speaks};
+use super::grant::Grant;
 use super::{Local, MAX_HEAD, STREAM_WINDOW};
 use crate::destination::Destination;
 use crate::gate::Gate;
@@ -10,17 +12,25 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
-/// Most connections that are kept for later requests.
-const KEPT: usize = 8;
+/// Most connections that are kept for later requests; of those beyond it the longest unused one is closed.
+const KEPT: usize = 64;
+/// Longest time that one is kept unused. Most servers wait that long or longer.
+const UNUSED: Duration = Duration::from_secs(50);
 
-/// One connection, kept for the next request to the same place.
+/// One connection.
 struct Line {
     to: Destination,
     port: u16,
+    tls: bool,
+    /// What the agent spoke for whom it was made, which says what it offered to speak.
+    agent: Speaks,
     sender: Sender,
+    used: Instant,
 }
 
 enum Sender {
@@ -31,12 +41,22 @@ enum Sender {
 }
 
 impl Line {
-    fn leads(&self, to: &Destination, port: u16) -> bool {
+    fn leads(&self, exchange: &Exchange) -> bool {
+        let free = match &self.sender {
+            // Not while an answer is still under way.
+            Sender::One(sender) => sender.is_ready(),
+            Sender::Many(sender) => !sender.is_closed(),
+        };
+        let asked = (&exchange.to, exchange.port, exchange.tls, exchange.agent);
+        free && (&self.to, self.port, self.tls, self.agent) == asked
+    }
+
+    fn is_of_use(&self) -> bool {
         let closed = match &self.sender {
             Sender::One(sender) => sender.is_closed(),
             Sender::Many(sender) => sender.is_closed(),
         };
-        self.to == *to && self.port == port && !closed
+        !closed && self.used.elapsed() < UNUSED
     }
 
     fn speaks(&self) -> Speaks {
@@ -47,13 +67,14 @@ impl Line {
     }
 }
 
-/// The lines of one connection of the agent's.
+/// Those that are kept.
 #[derive(Default)]
 pub(crate) struct Lines {
     kept: RefCell<Vec<Line>>,
-    /// Whether an upstream speaks HTTP/2 is learnt once, by the first of many requests that come together.
-    opening: Mutex<()>,
 }
+
+/// Whether an upstream speaks HTTP/2 is learnt once, by the first of many requests that come together.
+pub(super) type Opening = Mutex<()>;
 
 /// A line that a request may take, and whether it was made for it.
 pub(crate) struct Taken {
@@ -69,66 +90,85 @@ impl Taken {
 }
 
 impl Lines {
-    /// Whether a request there needs no new connection.
-    pub(crate) fn lead(&self, to: &Destination, port: u16) -> bool {
-        self.kept.borrow().iter().any(|l| l.leads(to, port))
-    }
-
-    fn take(&self, to: &Destination, port: u16) -> Option<Taken> {
+    /// A kept one that leads there, if there is one: then nothing has to be dialled.
+    pub(crate) fn take(&self, exchange: &Exchange) -> Option<Taken> {
         let mut kept = self.kept.borrow_mut();
-        kept.retain(|l| l.leads(&l.to, l.port));
-        let at = kept.iter().position(|l| l.leads(to, port))?;
-        let line = match kept.get(at).map(|l| &l.sender) {
-            Some(Sender::Many(sender)) => Line {
-                to: to.clone(),
-                port,
-                sender: Sender::Many(sender.clone()),
-            },
-            _ => kept.swap_remove(at),
+        kept.retain(Line::is_of_use);
+        let at = kept.iter().rposition(|l| l.leads(exchange))?;
+        let line = match kept.get_mut(at) {
+            Some(Line {
+                sender: Sender::Many(sender),
+                used,
+                ..
+            }) => {
+                *used = Instant::now();
+                Line::new(exchange, Sender::Many(sender.clone()))
+            }
+            _ => kept.remove(at),
         };
         Some(Taken { line, fresh: false })
     }
 
-    fn keep(&self, line: Line) {
+    /// Keeps one for later.
+    fn keep(&self, mut line: Line) {
+        line.used = Instant::now();
         let mut kept = self.kept.borrow_mut();
-        let known =
-            matches!(line.sender, Sender::Many(_)) && kept.iter().any(|l| l.leads(&line.to, line.port));
-        if !known && kept.len() < KEPT {
-            kept.push(line);
+        let same = |l: &Line| (&l.to, l.port, l.tls, l.agent) == (&line.to, line.port, line.tls, line.agent);
+        if matches!(line.sender, Sender::Many(_)) && kept.iter().any(|l| same(l) && l.is_of_use()) {
+            return;
         }
+        if kept.len() >= KEPT {
+            kept.remove(0);
+        }
+        kept.push(line);
     }
 
-    /// A line to the upstream: a kept one, or a new one.
-    pub(crate) async fn get(&self, gate: &Rc<Gate>, exchange: &Exchange) -> Result<Taken, String> {
-        if let Some(taken) = self.take(&exchange.to, exchange.port) {
+    /// Gives one back that was not used after all.
+    pub(crate) fn give_back(&self, taken: Taken) {
+        self.keep(taken.line);
+    }
+
+    /// Closes all that nobody uses.
+    pub(crate) fn close(&self) {
+        self.kept.borrow_mut().clear();
+    }
+
+    /// A line to the upstream: the one that was taken, or a new one.
+    pub(super) async fn get(
+        &self,
+        gate: &Rc<Gate>,
+        opening: &Opening,
+        exchange: &Exchange,
+        taken: Option<Taken>,
+    ) -> Result<Taken, String> {
+        if let Some(taken) = taken {
             return Ok(taken);
         }
         let _alone = match exchange.agent {
-            Speaks::Http2 => Some(self.opening.lock().await),
+            Speaks::Http2 => {
+                let alone = opening.lock().await;
+                if let Some(taken) = self.take(exchange) {
+                    return Ok(taken);
+                }
+                Some(alone)
+            }
             Speaks::Http1 => None,
         };
-        if let Some(taken) = self.take(&exchange.to, exchange.port) {
-            return Ok(taken);
-        }
         let line = open(gate, exchange).await?;
         if let Sender::Many(sender) = &line.sender {
-            self.keep(Line {
-                to: line.to.clone(),
-                port: line.port,
-                sender: Sender::Many(sender.clone()),
-            });
+            self.keep(Line::new(exchange, Sender::Many(sender.clone())));
         }
         Ok(Taken { line, fresh: true })
     }
 
     /// Sends a request over a line. One that had been closed meanwhile is replaced by a new one, of the same protocol.
-    pub(crate) async fn send(
+    pub(super) async fn send(
         &self,
-        gate: &Rc<Gate>,
-        exchange: &Exchange,
+        grant: &Grant,
         taken: Taken,
         request: Request<InBody>,
     ) -> Result<Response<Incoming>, String> {
+        let (gate, exchange) = (&grant.gate, &grant.exchange);
         let to = &exchange.to;
         let Taken { mut line, fresh } = taken;
         let speaks = line.speaks();
@@ -140,6 +180,7 @@ impl Lines {
             }
             // The upstream had closed it meanwhile: nothing was sent yet.
             (Err(_), Some(request)) if !fresh => {
+                grant.connects().await?;
                 let mut line = open(gate, exchange).await?;
                 if line.speaks() != speaks {
                     return Err(format!("{to} speaks another protocol than before; try again"));
@@ -155,6 +196,17 @@ impl Lines {
 }
 
 impl Line {
+    fn new(exchange: &Exchange, sender: Sender) -> Line {
+        Line {
+            to: exchange.to.clone(),
+            port: exchange.port,
+            tls: exchange.tls,
+            agent: exchange.agent,
+            sender,
+            used: Instant::now(),
+        }
+    }
+
     /// The answer, or why there is none and the request if nothing of it was sent.
     async fn offer(
         &mut self,
@@ -203,11 +255,7 @@ async fn open(gate: &Rc<Gate>, exchange: &Exchange) -> Result<Line, String> {
     } else {
         one(stream).await?
     };
-    Ok(Line {
-        to: to.clone(),
-        port: *port,
-        sender,
-    })
+    Ok(Line::new(exchange, sender))
 }
 
 async fn one<S>(stream: S) -> Result<Sender, String>

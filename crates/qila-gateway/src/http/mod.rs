@@ -27,7 +27,8 @@ use crate::gate::Gate;
 use grant::Grant;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use line::Lines;
+pub(crate) use line::Lines;
+use line::Opening;
 use qila_types::Access;
 use refusal::Refusal;
 use std::cell::RefCell;
@@ -63,7 +64,7 @@ pub(crate) struct Session {
     /// Where it goes; none if each request says so itself, as to a proxy.
     fixed: Option<(Destination, u16)>,
     tls: bool,
-    lines: Lines,
+    opening: Opening,
     /// A WebSocket that goes on where a request of HTTP/1.1 has ended.
     carry: RefCell<Option<Carry>>,
 }
@@ -74,7 +75,7 @@ impl Session {
         Session {
             fixed: Some((to, port)),
             tls,
-            lines: Lines::default(),
+            opening: Opening::default(),
             carry: RefCell::default(),
         }
     }
@@ -84,7 +85,7 @@ impl Session {
         Session {
             fixed: None,
             tls: false,
-            lines: Lines::default(),
+            opening: Opening::default(),
             carry: RefCell::default(),
         }
     }
