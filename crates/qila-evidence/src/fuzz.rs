@@ -14,12 +14,16 @@ pub fn fuzz(bytes: &[u8]) {
         Witness::Head,
         head::decode(bytes, key.public()).map(|head| head.checkpoint),
     );
+    let mut traces = crate::Traces::default();
     let mut rest = bytes;
     let mut at = 0;
     while !rest.is_empty() {
         let length = match frame::parse(rest) {
             Parsed::Whole(frame) => {
-                let _ = leaf::decode(frame.payload).map(|event| crate::ocsf(&event));
+                if let Some(event) = leaf::decode(frame.payload) {
+                    let _ = crate::ocsf(&event);
+                    traces.add(at, &event);
+                }
                 checker.frame(at, &frame);
                 frame.length()
             }
@@ -39,6 +43,7 @@ pub fn fuzz(bytes: &[u8]) {
         at += length as u64;
         rest = rest.get(length..).unwrap_or_default();
     }
+    let _ = traces.document();
     let report = checker.finish(bytes.len() as u64);
     report
         .findings
