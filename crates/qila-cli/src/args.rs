@@ -267,6 +267,10 @@ pub(crate) struct Log {
     /// Each record as one JSON object of the Open Cybersecurity Schema Framework.
     #[arg(long, conflicts_with = "json")]
     pub ocsf: bool,
+    /// Runs and their calls of models as one document of OpenTelemetry traces (OTLP in JSON), which a collector takes:
+    /// `qila log latest --otlp | curl --json @- http://localhost:4318/v1/traces`.
+    #[arg(long, conflicts_with_all = ["json", "ocsf", "follow"])]
+    pub otlp: bool,
 }
 
 const VERIFY_HELP: &str = "\

@@ -5,7 +5,7 @@ use crate::home::Home;
 use crate::line::line;
 use crate::ps::misleads;
 use crate::run::evidence;
-use qila_evidence::{Entry, Reader, ocsf};
+use qila_evidence::{Entry, Reader, Traces, ocsf};
 use qila_types::{EventKind, RunId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
@@ -38,9 +38,16 @@ pub(crate) fn log(args: &Log) -> Result<u8, Fail> {
     };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut damaged = false;
+    let mut traces = args.otlp.then(Traces::default);
     loop {
         match reader.next() {
             Some(Ok(entry)) => {
+                if let Some(traces) = &mut traces {
+                    if let Some(event) = entry.event() {
+                        traces.add(entry.index, &event);
+                    }
+                    continue;
+                }
                 if writeln!(out, "{}", shown(args, &entry)).is_err() {
                     return Ok(0); // the reader went away
                 }
@@ -59,6 +66,9 @@ pub(crate) fn log(args: &Log) -> Result<u8, Fail> {
             }
             None => break,
         }
+    }
+    if let Some(traces) = traces {
+        let _ = writeln!(out, "{}", escaped(&traces.document().to_string()));
     }
     let _ = out.flush();
     Ok(u8::from(damaged))

@@ -206,6 +206,86 @@ fn what_the_log_says_is_what_the_server_told() {
     });
 }
 
+/// An attribute of a span, out of its wrapping.
+fn told<'a>(span: &'a Value, name: &str) -> Option<&'a Value> {
+    let mut all = span["attributes"].as_array().unwrap().iter();
+    let found = all.find(|a| a["key"] == name)?;
+    found["value"].as_object().unwrap().values().next()
+}
+
+#[test]
+fn traces_of_opentelemetry_have_what_the_server_told() {
+    everywhere(|place, tier| {
+        let server = model(&Arc::default(), Duration::ZERO);
+        let stream = CHAT.replace("\"model\"", "\"stream\":true,\"model\"");
+        let script = format!(
+            "{ASK}ask chat/completions '{CHAT}'; ask messages '{stream}'; curl -sS -m 20 https://api.test/admin"
+        );
+        let kept = "traces: {content: keep}\n";
+        let first = run(place, tier, &server, "", &script);
+        assert!(
+            out(&first).contains("qila_denied"),
+            "{} {}",
+            out(&first),
+            err(&first)
+        );
+        run(place, tier, &server, kept, &script);
+        let export = |run: &[&str]| {
+            let output = place
+                .qila(&[&["log", "--otlp"][..], run].concat())
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{}", err(&output));
+            serde_json::from_slice::<Value>(&output.stdout).unwrap()
+        };
+        let all = export(&[]);
+        assert_eq!(all, export(&[]));
+        let spans = all["resourceSpans"][0]["scopeSpans"][0]["spans"]
+            .as_array()
+            .unwrap();
+        let of = |name: &str| {
+            spans
+                .iter()
+                .filter(|s| told(s, "gen_ai.operation.name").unwrap() == name)
+                .collect::<Vec<_>>()
+        };
+        let (roots, calls) = (of("invoke_agent"), of("chat"));
+        assert_eq!((roots.len(), calls.len(), spans.len()), (2, 4, 6), "{all}");
+        let sum = |name: &str| {
+            calls
+                .iter()
+                .map(|c| told(c, name).unwrap().as_str().unwrap().parse::<usize>().unwrap())
+                .sum::<usize>()
+        };
+        let asked: usize = server.got().iter().map(|g| g.body.len()).sum();
+        assert_eq!(sum("gen_ai.usage.input_tokens"), asked);
+        assert_eq!(sum("gen_ai.usage.output_tokens"), 4 * 50);
+        assert_eq!(sum("qila.cost.micro_usd"), asked * 2 + 4 * 50 * 10);
+        let said: Vec<bool> = calls
+            .iter()
+            .map(|c| told(c, "gen_ai.output.messages").is_some())
+            .collect();
+        assert_eq!(said, [false, false, true, true], "only where the policy keeps it");
+        for root in &roots {
+            let events = root["events"].as_array().unwrap();
+            assert!(
+                events
+                    .iter()
+                    .any(|e| told(e, "url.path").is_some_and(|p| p == "/admin")),
+                "{root}"
+            );
+        }
+        // One run alone is its own trace.
+        let one = export(&["latest"]);
+        let one = one["resourceSpans"][0]["scopeSpans"][0]["spans"]
+            .as_array()
+            .unwrap();
+        assert_eq!(one, &spans[3..]);
+        let both = place.qila(&["log", "--otlp", "--json"]).output().unwrap();
+        assert_eq!(both.status.code(), Some(2), "{}", err(&both));
+    });
+}
+
 #[test]
 fn two_hundred_at_once_do_not_overrun() {
     everywhere(|place, tier| {
