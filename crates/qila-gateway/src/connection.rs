@@ -14,7 +14,7 @@ use qila_policy::model::HostName;
 use qila_types::{Access, Decision};
 use rustix::net::sockopt;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -24,6 +24,11 @@ use tokio_rustls::LazyConfigAcceptor;
 const FIRST_WORDS: Duration = Duration::from_secs(10);
 /// Time after which a connection on which the agent says nothing is taken for a protocol in which the server speaks first.
 const SERVER_FIRST: Duration = Duration::from_millis(300);
+
+/// A connection that ends so soon after the handshake was ended because of it.
+const AT_ONCE: Duration = Duration::from_secs(5);
+/// For programs that trust no certificate but one.
+const WAY_OUT: &str = "a rule without methods, paths and credential passes TLS through untouched";
 
 /// Serves one connection to its end. Errors are those of sockets; decisions are recorded where they are made.
 pub(crate) async fn serve(gate: Rc<Gate>, stream: TcpStream) -> std::io::Result<()> {
@@ -202,15 +207,21 @@ async fn terminate(gate: Rc<Gate>, stream: Prefixed, to: Destination, port: u16)
     match timeout(FIRST_WORDS, start.into_stream(config)).await? {
         Ok(stream) => {
             let session = Session::fixed(to.clone(), port, true);
+            let (asked, begun) = (session.asked(), Instant::now());
             match stream.get_ref().1.alpn_protocol() {
                 Some(b"h2") => http::serve_http2(gate.clone(), stream, session).await,
                 _ => http::serve(gate.clone(), stream, session).await,
             }
+            if !asked.get() && begun.elapsed() < AT_ONCE && gate.unasked.borrow_mut().insert(name.clone()) {
+                let reason = format!(
+                    "the agent ended TLS without a request, as a program does that knows the key of {name}'s own certificate; {WAY_OUT}"
+                );
+                let _ = gate.recorder.noted(denied(access(), reason)).await;
+            }
         }
         Err(e) => {
             let reason = format!(
-                "TLS with the agent failed ({e}): it speaks neither HTTP/2 nor HTTP/1.1, or trusts only certificates of its own; \
-                 a rule without methods, paths and credential passes TLS through untouched"
+                "TLS with the agent failed ({e}): it speaks neither HTTP/2 nor HTTP/1.1, or trusts only certificates of its own; {WAY_OUT}"
             );
             let _ = gate.recorder.noted(denied(access(), reason)).await;
         }

@@ -15,7 +15,7 @@ use crate::tls::Outward;
 use qila_authorizer::{Access as Ask, Authorizer, CompileError, Verdict};
 use qila_meter::Prices;
 use qila_policy::Permit;
-use qila_policy::model::{Policy, TraceContent};
+use qila_policy::model::{HostName, Policy, TraceContent};
 use qila_types::{Access, Decision, EventKind};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
@@ -35,6 +35,8 @@ pub(crate) struct Gate {
     pub(crate) authority: Option<Authority>,
     /// None where nothing bounds what is spent.
     pub(crate) spending: Option<Rc<Spending>>,
+    /// Hosts of which it was said that an agent made TLS with them and asked for nothing.
+    pub(crate) unasked: RefCell<BTreeSet<HostName>>,
     /// Connections to upstreams that are kept for later requests.
     pub(crate) lines: Lines,
     prices: OnceCell<Prices>,
@@ -132,6 +134,7 @@ impl Gate {
             authority: parts.authority,
             door: parts.door,
             spending: parts.spending.map(Rc::new),
+            unasked: RefCell::default(),
             lines: Lines::default(),
             prices: OnceCell::new(),
             own_prices: parts.prices,

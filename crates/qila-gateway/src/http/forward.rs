@@ -65,6 +65,7 @@ async fn forward(
     tunnel: Option<OnUpgrade>,
     under: Option<Under>,
 ) -> Result<Response<OutBody>, Refused> {
+    session.asked.set(true);
     let opened = gate
         .door
         .as_ref()

@@ -31,7 +31,7 @@ pub(crate) use line::Lines;
 use line::Opening;
 use qila_types::Access;
 use refusal::Refusal;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
 use std::rc::Rc;
@@ -67,6 +67,8 @@ pub(crate) struct Session {
     opening: Opening,
     /// A WebSocket that goes on where a request of HTTP/1.1 has ended.
     carry: RefCell<Option<Carry>>,
+    /// Whether there was any request.
+    asked: Rc<Cell<bool>>,
 }
 
 impl Session {
@@ -77,7 +79,13 @@ impl Session {
             tls,
             opening: Opening::default(),
             carry: RefCell::default(),
+            asked: Rc::default(),
         }
+    }
+
+    /// Whether there was any request, to be asked once the connection has ended.
+    pub(crate) fn asked(&self) -> Rc<Cell<bool>> {
+        self.asked.clone()
     }
 
     /// Of a connection to the gateway as a proxy.
@@ -87,6 +95,7 @@ impl Session {
             tls: false,
             opening: Opening::default(),
             carry: RefCell::default(),
+            asked: Rc::default(),
         }
     }
 }
@@ -121,6 +130,7 @@ where
         let first = [&parts.read_buf[..], &held].concat();
         open.carry(grant, stream, first, masks).await;
     } else if let Some(why) = flaw.get() {
+        session.asked.set(true);
         malformed(&gate, &session, stream, why).await;
     } else {
         let _ = tokio::time::timeout(ANSWER, linger(&mut stream)).await;
