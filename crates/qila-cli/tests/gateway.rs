@@ -423,3 +423,18 @@ send('GET /v1/f HTTP/1.1\r\n' + H + 'Host: other.test\r\n\r\n')
 send('GET /v1/first HTTP/1.1\r\n' + H + '\r\nGET /v1/second HTTP/1.1\r\n' + H + 'Content_Length: 5\r\n\r\n')
 send('POST /v1/one HTTP/1.1\r\n' + H + 'Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET /v1/two HTTP/1.1\r\n' + H + '\r\n')
 ";
+
+#[test]
+fn a_body_in_chunks_arrives_whatever_the_method_is() {
+    everywhere(|place, tier| {
+        let server = Upstream::fixed(&["api.test"], "ok");
+        let script = "for m in GET POST; do for v in 1.1 2; do
+            curl -sS -m 20 --http$v -X $m -H 'Transfer-Encoding: chunked' -d hello https://api.test/v1/a; done; done
+            curl -sS -m 20 https://api.test/v1/a";
+        let done = sh(place, tier, &server, script);
+        assert_eq!(out(&done), "ok".repeat(5), "{}", err(&done));
+        let bodies: Vec<Vec<u8>> = server.got().into_iter().map(|g| g.body).collect();
+        let hello = b"hello".to_vec();
+        assert_eq!(bodies, [hello.clone(), hello.clone(), hello.clone(), hello, Vec::new()]);
+    });
+}

@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -68,12 +68,12 @@ impl Outward {
     }
 
     /// Makes a connection to a named host private, or says why not. HTTP/2 is spoken where it may be and the upstream can.
-    pub(crate) async fn connect(
+    pub(crate) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         to: &Destination,
-        stream: TcpStream,
+        stream: S,
         http2: bool,
-    ) -> Result<TlsStream<TcpStream>, String> {
+    ) -> Result<TlsStream<S>, String> {
         let name = match to {
             Destination::Name(name) => {
                 ServerName::try_from(name.as_str().to_owned()).map_err(|e| e.to_string())?

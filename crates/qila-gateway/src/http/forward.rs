@@ -197,6 +197,12 @@ async fn forward(
     head::prepare(&mut parts, plain, &exchange, line.speaks());
     if body.may_have_trailers() {
         trailers::announce(&mut parts.headers, &announced);
+        if line.speaks() == Speaks::Http1 {
+            // Else the library takes a GET for one without a body.
+            parts
+                .headers
+                .insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
     }
     if let Some(signing) = &signing
         && let Err(refusal) = signing.sign(&exchange, &mut parts, &body)

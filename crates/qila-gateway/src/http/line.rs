@@ -3,6 +3,7 @@
 use super::body::InBody;
 use super::exchange::{Exchange, Speaks};
 use super::grant::Grant;
+use super::patient::Patient;
 use super::{Local, MAX_HEAD, STREAM_WINDOW};
 use crate::destination::Destination;
 use crate::gate::Gate;
@@ -242,6 +243,7 @@ pub(super) fn why(error: &hyper::Error) -> String {
 async fn open(gate: &Rc<Gate>, exchange: &Exchange) -> Result<Line, String> {
     let Exchange { to, port, .. } = exchange;
     let stream = gate.dialler.dial(to, *port).await.map_err(|e| e.to_string())?;
+    let stream = Patient::new(stream);
     let wants = exchange.agent == Speaks::Http2;
     let sender = if exchange.tls {
         let stream = gate.outward.connect(to, stream, wants).await?;

@@ -13,6 +13,7 @@ mod line;
 mod mcp;
 mod metered;
 mod multiplexed;
+mod patient;
 mod refusal;
 mod signature;
 mod strict;
