@@ -435,6 +435,9 @@ fn a_body_in_chunks_arrives_whatever_the_method_is() {
         assert_eq!(out(&done), "ok".repeat(5), "{}", err(&done));
         let bodies: Vec<Vec<u8>> = server.got().into_iter().map(|g| g.body).collect();
         let hello = b"hello".to_vec();
-        assert_eq!(bodies, [hello.clone(), hello.clone(), hello.clone(), hello, Vec::new()]);
+        assert_eq!(
+            bodies,
+            [hello.clone(), hello.clone(), hello.clone(), hello, Vec::new()]
+        );
     });
 }

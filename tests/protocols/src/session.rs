@@ -128,6 +128,8 @@ impl Session {
     /// Runs a command inside, under all rules.
     pub fn run(&self, argv: &[String]) -> Finished {
         let policy = self.write_policy(&self.rules, "policy.yaml");
+        let prices = self.stage.path("prices.yaml");
+        std::fs::write(&prices, cost::prices()).unwrap();
         self.wanted.mode.own(self.stage.scratch.path());
         let mut command = self.qila.command();
         command
@@ -144,6 +146,8 @@ impl Session {
             command.args(["--upstream", &format!("{name}:80={}", self.server.clear)]);
         }
         command
+            .arg("--prices")
+            .arg(prices)
             .arg("--upstream-ca")
             .arg(self.stage.path("in/ca.pem"))
             .arg("--")
