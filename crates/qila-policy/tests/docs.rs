@@ -30,3 +30,19 @@ fn the_schema_is_current() {
 fn the_reference_is_current() {
     current("policy.md", &qila_policy::reference());
 }
+
+#[test]
+fn the_policies_of_the_manual_are_policies() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/gateway.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let blocks: Vec<&str> = text
+        .split("```yaml\n")
+        .skip(1)
+        .map(|b| b.split("```").next().unwrap())
+        .collect();
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        let read = qila_policy::parse("gateway.md", block, &mut qila_policy::NoFiles);
+        assert!(read.is_ok(), "{}", read.unwrap_err());
+    }
+}
