@@ -11,6 +11,7 @@ use crate::secrets::Secrets;
 use crate::tls::Outward;
 use qila_policy::model::HostName;
 use qila_policy::{Constitution, NoFiles, Permit, parse};
+use std::hash::{DefaultHasher, Hasher};
 use std::io::{Read, Write};
 use std::rc::Rc;
 use std::time::Duration;
@@ -155,9 +156,21 @@ pub fn fuzz_http(bytes: &[u8]) {
     let answer = exchange(bytes).unwrap_or_else(|why| panic!("{why}"));
     let secret = std::fs::read(SECRET).unwrap_or_default();
     let secret = secret.trim_ascii();
-    if secret.is_empty() || answer.windows(secret.len()).any(|w| w == secret) {
+    // An input that has it, for a fuzzer may learn it from a comparison, is told what it said itself.
+    if secret.is_empty() || (holds(&answer, secret) && !holds(bytes, secret)) {
         panic!("the agent was sent the real value");
     }
+}
+
+/// Whether a text holds another; by a sum, from which a fuzzer that watches comparisons learns nothing.
+fn holds(text: &[u8], secret: &[u8]) -> bool {
+    let sum = |bytes: &[u8]| {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(bytes);
+        hasher.finish()
+    };
+    let wanted = sum(secret);
+    text.windows(secret.len()).any(|w| sum(w) == wanted)
 }
 
 /// What an agent that sends these bytes is sent.
