@@ -5,7 +5,7 @@ use crate::destination::Destination;
 use crate::dial::Dialler;
 use crate::gate::{Gate, Parts, Rules};
 use crate::http::{Session, serve, serve_http2};
-use crate::link::{Down, MAX_PACKET, Up, decode, encode};
+use crate::link::{Down, MAX_PACKET, Up, decode, encode, messages};
 use crate::recorder::Recorder;
 use crate::secrets::Secrets;
 use crate::tls::Outward;
@@ -135,12 +135,13 @@ fn server() -> std::io::Result<std::net::SocketAddr> {
 async fn agree(link: UnixDatagram) {
     let mut buffer = vec![0u8; MAX_PACKET];
     while let Ok(n @ 1..) = link.recv(&mut buffer).await {
-        let told = decode::<Up>(buffer.get(..n).unwrap_or(&[]));
-        let Ok(Up::Event { seq, wait, .. }) = told else {
-            continue;
-        };
-        if wait && let Ok(packet) = encode(&Down::Written { through: seq }) {
-            let _ = link.send(&packet).await;
+        for message in messages(buffer.get(..n).unwrap_or(&[])) {
+            let Ok(Up::Event { seq, wait, .. }) = decode::<Up>(message) else {
+                continue;
+            };
+            if wait && let Ok(packet) = encode(&Down::Written { through: seq }) {
+                let _ = link.send(&packet).await;
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The launcher's end of a gateway.
 use crate::config::{Config, Order};
 use crate::keeper;
-use crate::link::{Down, MAX_PACKET, Up, decode, encode};
+use crate::link::{Down, MAX_PACKET, Up, decode, encode, messages};
 use crate::serve;
 use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
 use qila_sys::pass;
@@ -130,16 +130,18 @@ impl Gateway {
                 Ok((n, _)) => n,
                 Err(e) => return Err(e.into()),
             };
-            match decode::<Up>(self.buffer.get(..n).unwrap_or(&[]))? {
-                Up::Event { seq, wait, kind } => {
-                    batch.events.push(kind);
-                    if wait {
-                        batch.confirm = Some(seq);
+            for message in messages(self.buffer.get(..n).unwrap_or(&[])) {
+                match decode::<Up>(message)? {
+                    Up::Event { seq, wait, kind } => {
+                        batch.events.push(kind);
+                        if wait {
+                            batch.confirm = Some(seq);
+                        }
                     }
+                    Up::Changed { error } => batch.changed = Some(error.map_or(Ok(()), Err)),
+                    Up::Failed { what, .. } => return Err(Gone(what)),
+                    Up::Ready { .. } => return Err(Errno::BADMSG.into()),
                 }
-                Up::Changed { error } => batch.changed = Some(error.map_or(Ok(()), Err)),
-                Up::Failed { what, .. } => return Err(Gone(what)),
-                Up::Ready { .. } => return Err(Errno::BADMSG.into()),
             }
         }
         Ok(batch)
@@ -196,8 +198,10 @@ impl Gateway {
                 Err(Errno::CONNRESET) => continue,
                 Err(e) => return Err(e.into()),
             };
-            if let Up::Event { kind, .. } = decode(self.buffer.get(..n).unwrap_or(&[]))? {
-                events.push(kind);
+            for message in messages(self.buffer.get(..n).unwrap_or(&[])) {
+                if let Up::Event { kind, .. } = decode(message)? {
+                    events.push(kind);
+                }
             }
         }
     }

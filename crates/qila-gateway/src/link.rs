@@ -1,4 +1,4 @@
-//! What is said between the gateway and its launcher: one JSON message per packet of a unix socket, bounded.
+//! What is said between the gateway and its launcher: JSON messages, a line each, in packets of a unix socket, bounded.
 use qila_types::EventKind;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,11 @@ pub(crate) fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, Errno> {
     Ok(bytes)
 }
 
+/// The messages of a packet, none of which has an end of line in it.
+pub(crate) fn messages(packet: &[u8]) -> impl Iterator<Item = &[u8]> {
+    packet.split(|b| *b == b'\n').filter(|m| !m.is_empty())
+}
+
 /// Reads a message.
 pub(crate) fn decode<'a, T: Deserialize<'a>>(packet: &'a [u8]) -> Result<T, Errno> {
     serde_json::from_slice(packet).map_err(|_| Errno::BADMSG)
@@ -71,6 +76,8 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(packet: &'a [u8]) -> Result<T, Errn
 
 /// Feeds hostile bytes to both readers.
 pub fn fuzz(packet: &[u8]) {
-    let _ = decode::<Up>(packet);
+    for message in messages(packet) {
+        let _ = decode::<Up>(message);
+    }
     let _ = decode::<Down>(packet);
 }
