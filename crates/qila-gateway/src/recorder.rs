@@ -6,11 +6,9 @@ use qila_types::{Decision, EventKind};
 use rustix::fd::OwnedFd;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::sync::{Mutex, Notify, watch};
-use tokio::time::sleep;
 
 /// Events per second of which the sender is not slowed down, and how many at once: what is denied costs an agent nothing, and
 /// is to fill no disk; what is allowed is work, of which much may come at once.
@@ -19,8 +17,6 @@ const OTHERS: (f64, f64) = (1000.0, 500_000.0);
 
 /// Bytes of messages that wait to be sent before whoever has another one sends them first.
 const FULL: usize = 16 * 1024;
-/// Longest time that a message waits for others which nobody waits for.
-const LINGER: Duration = Duration::from_millis(1);
 
 /// The launcher no longer answers: nothing more may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -215,7 +211,8 @@ impl Recorder {
     pub(crate) async fn drain(&self) {
         loop {
             self.more.notified().await;
-            sleep(LINGER).await;
+            // What is ready to run meanwhile may have something to say too.
+            tokio::task::yield_now().await;
             self.flush().await;
         }
     }
