@@ -4,6 +4,7 @@
 use crate::args::Serve;
 use crate::budgets;
 use crate::fail::Fail;
+use crate::gateways::Place;
 use crate::home::Home;
 use crate::leases;
 use crate::load;
@@ -53,18 +54,16 @@ pub(crate) fn gateway(args: &Serve) -> Result<u8, Fail> {
     nonblocking.map_err(|e| Fail::new(format!("listening: {e}")))?;
     let password = password()?;
     let id = new_id()?;
-    home.subdir("gateways")?;
-    home.subdir(&format!("gateways/{id}"))?;
-    let dir = home.path().join("gateways").join(id.as_str());
+    let place = Place::make(&home, &id, outside.leases())?;
     let agent = budgets::agent(args.agent.as_deref(), &args.policy);
-    let files = budgets::files(&home, &id, &dir, &agent, &outside.permit.policy().budgets)?;
+    let files = budgets::files(&home, &id, place.path(), &agent, &outside.permit.policy().budgets)?;
     let prices = budgets::prices(args.prices.as_ref())?;
     let proxy = Some(password.clone());
     let leases = leases::place(&home, &id, outside.permit.policy())?;
     let config = outside.config(&args.upstream, &args.upstream_ca, proxy, files, prices, leases);
     let mut gateway = Gateway::start(config).map_err(|e| Fail::new(format!("starting the gateway: {e}")))?;
     let ca = gateway.ready().map_err(|e| Fail::new(e.what).hint(e.hint))?;
-    let files = Files::write(&home, id.as_str(), &ca)?;
+    let files = Files::write(place, &ca)?;
     let mut evidence = Evidence::of(&home, &id);
     evidence.minted_by(outside.permit.policy());
     let mut kinds = vec![EventKind::GatewayStarted {
@@ -155,15 +154,14 @@ fn again(args: &Serve, outside: &Outside, witness: &mut Witness<'_, '_>) -> Resu
 
 /// Certificates for programs to trust, for as long as the gateway runs.
 struct Files {
-    dir: PathBuf,
+    place: Place,
     ca: Option<(PathBuf, PathBuf)>,
 }
 
 impl Files {
     /// The gateway's own CA by itself and beside the host's; nothing where nothing is intercepted.
-    fn write(home: &Home, id: &str, ca: &str) -> Result<Files, Fail> {
-        let dir = home.path().join("gateways").join(id);
-        let mut files = Files { dir, ca: None };
+    fn write(place: Place, ca: &str) -> Result<Files, Fail> {
+        let mut files = Files { place, ca: None };
         if ca.is_empty() {
             return Ok(files);
         }
@@ -175,7 +173,8 @@ impl Files {
         }
         bundle.push(b'\n');
         bundle.extend_from_slice(ca.as_bytes());
-        let (own, all) = (files.dir.join("ca.pem"), files.dir.join("ca-bundle.pem"));
+        let dir = files.place.path();
+        let (own, all) = (dir.join("ca.pem"), dir.join("ca-bundle.pem"));
         for (path, text) in [(&own, ca.as_bytes()), (&all, bundle.as_slice())] {
             put(path, text).map_err(|e| Fail::io("writing", path, e))?;
         }
@@ -194,7 +193,7 @@ fn put(path: &Path, text: &[u8]) -> std::io::Result<()> {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir); // nothing secret is in it
+        let _ = std::fs::remove_dir_all(self.place.path()); // nothing secret is in it
     }
 }
 

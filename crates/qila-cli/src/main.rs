@@ -10,6 +10,7 @@ mod doctor;
 mod facts;
 mod fail;
 mod gateway;
+mod gateways;
 mod guest;
 mod home;
 mod kill;

@@ -166,3 +166,33 @@ fn a_program_with_its_environment_is_served_and_nobody_else() {
         assert!(!log.contains(KEY), "{log}");
     }
 }
+
+#[test]
+fn what_a_gateway_that_is_killed_has_left_is_taken_back() {
+    for who in everybody() {
+        let place = Place::new(who);
+        let (tls, clear) = (
+            Upstream::fixed(&["api.test"], "ok"),
+            Upstream::fixed(&[], "clear"),
+        );
+        let mut running = Running::start(&place, &tls, &clear);
+        let left = || std::fs::read_dir(place.path("state/gateways")).unwrap().count();
+        let next = || {
+            let policy = place.policy("none.yaml", "");
+            let done = place.sh(&policy, "process", "true");
+            assert!(done.status.success(), "{}", common::err(&done));
+        };
+        // One that lives is left alone.
+        next();
+        assert_eq!(left(), 1);
+        running.child.kill().unwrap();
+        running.child.wait().unwrap();
+        assert_eq!(left(), 1);
+        next();
+        assert_eq!(left(), 0);
+        let log = out(&place.qila(&["log", "--json"]).output().unwrap());
+        for kind in ["lease_created", "lease_revoked", "gateway_ended", "reclaimed"] {
+            assert_eq!(log.matches(&format!("\"{kind}\"")).count(), 1, "{kind}: {log}");
+        }
+    }
+}

@@ -98,13 +98,16 @@ fn processes(place: &Place) -> Vec<u32> {
     .collect()
 }
 
+/// Kills all of them before one of them can do anything about it.
 fn kill(pids: &[u32]) {
-    let pids = pids.iter().map(ToString::to_string);
-    let _ = Command::new("kill")
-        .arg("-9")
-        .args(pids)
-        .stderr(std::process::Stdio::null())
-        .status();
+    for signal in ["-STOP", "-KILL"] {
+        let pids = pids.iter().map(ToString::to_string);
+        let _ = Command::new("kill")
+            .arg(signal)
+            .args(pids)
+            .stderr(std::process::Stdio::null())
+            .status();
+    }
 }
 
 #[test]

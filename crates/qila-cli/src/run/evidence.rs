@@ -362,6 +362,14 @@ impl<'a> Evidence<'a> {
         self.record(kinds)
     }
 
+    /// The same of a gateway alone.
+    pub(crate) fn gateway_orphaned(&mut self, leases: &[String], found: Vec<String>) -> Result<(), Fail> {
+        let mut kinds = revoked(leases);
+        kinds.push(EventKind::GatewayEnded);
+        kinds.push(EventKind::Reclaimed { found });
+        self.record(kinds)
+    }
+
     /// A limit as the policy has it.
     fn limit(&self, clause: &str) -> String {
         let of = &self.resources;

@@ -85,6 +85,7 @@ pub(crate) fn sweep(home: &Home) -> Result<(), Fail> {
             None => {}
         }
     }
+    crate::gateways::sweep(home)?;
     leases::sweep(home)
 }
 
