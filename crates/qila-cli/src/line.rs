@@ -80,6 +80,13 @@ fn of(kind: &EventKind) -> Said {
         EventKind::Decision(decision) => of_decision(decision),
         EventKind::LeaseCreated { credential } => said("lease", credential, "created", ""),
         EventKind::LeaseRevoked { credential } => said("lease", credential, "revoked", ""),
+        EventKind::RevocationAsked { credentials, by_uid } => {
+            let all = match credentials.as_slice() {
+                [] => "all credentials".to_owned(),
+                names => names.join(", "),
+            };
+            said("revoke", all, "asked", &format!("by user {by_uid}"))
+        }
         EventKind::LeaseUnrevoked { credential, reason } => said("lease", credential, "NOT REVOKED", reason),
         EventKind::Limit {
             clause,

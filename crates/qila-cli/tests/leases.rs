@@ -74,6 +74,12 @@ fn a_key_that_is_revoked_is_placed_no_more() {
         let log = out(&place.qila(&["log", "latest", "--json"]).output().unwrap());
         let count = |kind: &str| log.matches(&format!("\"{kind}\"")).count();
         assert_eq!((count("lease_created"), count("lease_revoked")), (1, 1), "{log}");
+        // Who asked is written down each time, also where there was nothing to be done.
+        assert_eq!(
+            (count("revocation_asked"), log.matches("\"by_uid\":").count()),
+            (3, 3),
+            "{log}"
+        );
     });
 }
 

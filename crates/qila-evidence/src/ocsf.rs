@@ -106,6 +106,18 @@ fn mapped(kind: &EventKind, run: &str) -> Mapped {
         EventKind::LeaseRevoked { credential } => {
             (class::USER_ACCESS, 2, INFORMATIONAL, lease(run, credential))
         }
+        EventKind::RevocationAsked { credentials, by_uid } => {
+            let all = match credentials.as_slice() {
+                [] => "*".to_owned(),
+                names => names.join(", "),
+            };
+            let asked = json!({
+                "status_id": 0,
+                "actor": {"user": {"uid": by_uid.to_string()}},
+                "status_detail": "asked for",
+            });
+            (class::USER_ACCESS, 2, LOW, merged(lease(run, &all), asked))
+        }
         EventKind::LeaseUnrevoked { credential, reason } => {
             let failed = json!({"status_id": FAILURE, "status_detail": reason});
             (

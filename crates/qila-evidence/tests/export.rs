@@ -216,6 +216,15 @@ fn every_event_has_its_ocsf_class() {
             1,
         ),
         (
+            EventKind::RevocationAsked {
+                credentials: vec!["openai".into()],
+                by_uid: 1000,
+            },
+            3005,
+            2,
+            2,
+        ),
+        (
             EventKind::LeaseUnrevoked {
                 credential: "vault".into(),
                 reason: "it does not answer".into(),

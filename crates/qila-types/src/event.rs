@@ -79,6 +79,13 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// Somebody asked for credentials of a running sandbox to be put out of force; durable before they are.
+    RevocationAsked {
+        /// Their names in the policy; all of them if none is named.
+        credentials: Vec<String>,
+        /// Unix user id of who asked.
+        by_uid: u32,
+    },
     /// A gateway for programs in no sandbox is about to listen; durable before it does.
     GatewayStarted {
         /// SHA-256 of the resolved policy, in hexadecimal.

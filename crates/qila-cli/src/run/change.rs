@@ -117,7 +117,7 @@ impl<'a> Changes<'a> {
             }));
         }
         match wish.what {
-            Ask::Revoke(names) => witness.revoke(names).map(|()| None),
+            Ask::Revoke(names) => witness.revoke(names, uid).map(|()| None),
             Ask::Rules(bundle) => match self.rewrite(*bundle) {
                 Ok((rewrite, policy)) => witness.change(rewrite, digest(&policy), uid).map(|()| None),
                 Err(why) => Ok(Some(why)),

@@ -59,8 +59,13 @@ impl<'a, 'h> Witness<'a, 'h> {
         self.order(&Order::Rules(Box::new(rewrite)))
     }
 
-    /// Puts credentials out of force; all of them if none is named. That it was done the gateway says itself.
-    pub(crate) fn revoke(&mut self, credentials: BTreeSet<String>) -> Result<(), Fail> {
+    /// Puts credentials out of force, once it is written down that they are to be; all of them if none is named. That it was
+    /// done the gateway says itself.
+    pub(crate) fn revoke(&mut self, credentials: BTreeSet<String>, by_uid: u32) -> Result<(), Fail> {
+        self.evidence.record(vec![EventKind::RevocationAsked {
+            credentials: credentials.iter().cloned().collect(),
+            by_uid,
+        }])?;
         self.order(&Order::Revoke(credentials))
     }
 
