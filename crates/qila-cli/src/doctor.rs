@@ -1,6 +1,6 @@
 //! `qila doctor`.
 use crate::args::Doctor;
-use crate::facts;
+
 use crate::fail::Fail;
 use crate::policy::print;
 use qila_plan::{Availability, CgroupFacts, HostFacts};
@@ -16,13 +16,14 @@ struct Finding {
 
 /// `qila doctor`.
 pub(crate) fn doctor(args: &Doctor) -> Result<u8, Fail> {
-    let facts = facts::collect(&facts::Look {
+    let facts = qila_host::collect(&qila_host::Look {
         base: Path::new("/"),
         paths: &[],
         unpacked: None,
         writable: &[],
         storage: &[],
-    })?;
+    })
+    .map_err(|e| Fail::new(crate::fail::chain(&e)))?;
     let findings = findings(&facts);
     let tiers = qila_backends::capabilities();
     let usable = matches!(facts.user_namespaces, Availability::Yes) && facts.landlock_abi > 0;

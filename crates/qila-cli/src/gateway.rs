@@ -166,7 +166,7 @@ impl Files {
             return Ok(files);
         }
         let mut bundle = Vec::new();
-        for known in crate::facts::ca_bundles(Path::new("/")).iter().take(1) {
+        for known in qila_host::ca_bundles(Path::new("/")).iter().take(1) {
             use std::io::Read;
             let read = std::fs::File::open(known).and_then(|f| f.take(MAX_BUNDLE).read_to_end(&mut bundle));
             read.map_err(|e| Fail::io("reading", Path::new(known), e))?;

@@ -5,8 +5,8 @@ use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
 use qila_sys::landlock::{Ruleset, fs as right};
 use qila_sys::seccomp::Instruction;
 use qila_sys::{caps, exec, seccomp, signal};
-use qila_wire::{Landlock, Limit, LimitKind, Reach, Start};
-use rustix::fd::{AsFd, OwnedFd};
+use qila_wire::{Landlock, Limit, LimitKind, Reach};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, setrlimit};
@@ -18,14 +18,38 @@ pub(crate) struct Agent {
     pub pid: Pid,
 }
 
-/// Forks and execs. `terminal` is the agent's end of its terminal, if it has one.
+/// A program, and all that is put around it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Around<'a> {
+    /// Command and arguments.
+    pub argv: &'a [Vec<u8>],
+    /// Environment, as `NAME=value`.
+    pub env: &'a [Vec<u8>],
+    /// Working directory.
+    pub cwd: &'a [u8],
+    /// Resource limits.
+    pub limits: &'a [Limit],
+    /// Processors; empty means any.
+    pub cpus: &'a [u32],
+    /// Landlock rules, where the guest is not under them itself.
+    pub landlock: Option<&'a Landlock>,
+    /// Seccomp filter.
+    pub filter: &'a [u8],
+}
+
+/// Forks and execs. `terminal` is the agent's end of its terminal, if it has one; `streams` are its standard streams, if they are
+/// not the guest's own.
 ///
 /// An error is the agent's own: its program could not be started.
-pub(crate) fn start(start: &Start, terminal: Option<&OwnedFd>) -> Result<Agent, Errno> {
+pub(crate) fn start(
+    start: &Around<'_>,
+    terminal: Option<&OwnedFd>,
+    streams: Option<[BorrowedFd<'_>; 3]>,
+) -> Result<Agent, Errno> {
     let (told, teller) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     match fork(Namespaces::NONE)? {
         Fork::Child => {
-            let errno = become_agent(start, terminal);
+            let errno = become_agent(start, terminal, streams);
             let _ = rustix::io::write(&teller, &errno.raw_os_error().to_ne_bytes());
             exit_now(127)
         }
@@ -42,8 +66,10 @@ pub(crate) fn start(start: &Start, terminal: Option<&OwnedFd>) -> Result<Agent, 
     }
 }
 
-fn become_agent(start: &Start, terminal: Option<&OwnedFd>) -> Errno {
-    match prepare(start, terminal) {
+type Streams<'a> = Option<[BorrowedFd<'a>; 3]>;
+
+fn become_agent(start: &Around<'_>, terminal: Option<&OwnedFd>, streams: Streams<'_>) -> Errno {
+    match prepare(start, terminal, streams) {
         Ok((argv, env)) => run_program(start, &argv, &env),
         Err(e) => e,
     }
@@ -51,34 +77,45 @@ fn become_agent(start: &Start, terminal: Option<&OwnedFd>) -> Errno {
 
 type Strings = Vec<CString>;
 
-fn prepare(start: &Start, terminal: Option<&OwnedFd>) -> Result<(Strings, Strings), Errno> {
+fn prepare(
+    start: &Around<'_>,
+    terminal: Option<&OwnedFd>,
+    streams: Streams<'_>,
+) -> Result<(Strings, Strings), Errno> {
     rustix::process::setsid()?;
+    if let Some([input, output, error]) = streams {
+        rustix::stdio::dup2_stdin(input)?;
+        rustix::stdio::dup2_stdout(output)?;
+        rustix::stdio::dup2_stderr(error)?;
+    }
     if let Some(terminal) = terminal {
         rustix::process::ioctl_tiocsctty(terminal)?;
         rustix::stdio::dup2_stdin(terminal)?;
         rustix::stdio::dup2_stdout(terminal)?;
         rustix::stdio::dup2_stderr(terminal)?;
     }
-    let argv = strings(&start.argv)?;
-    let env = strings(&start.env)?;
-    let cwd = CString::new(start.cwd.clone()).map_err(|_| Errno::INVAL)?;
+    let argv = strings(start.argv)?;
+    let env = strings(start.env)?;
+    let cwd = CString::new(start.cwd.to_vec()).map_err(|_| Errno::INVAL)?;
     rustix::process::chdir(cwd.as_c_str())?;
-    for limit in &start.limits {
+    for limit in start.limits {
         apply(*limit)?;
     }
     if !start.cpus.is_empty() {
         let mut set = rustix::thread::CpuSet::new();
-        for cpu in &start.cpus {
+        for cpu in start.cpus {
             set.set(usize::try_from(*cpu).unwrap_or(usize::MAX).min(1023));
         }
         rustix::thread::sched_setaffinity(None, &set)?;
     }
     caps::drop_all().or_else(already_dropped)?;
     caps::no_new_privs()?;
-    landlock(&start.landlock)?;
+    if let Some(rules) = start.landlock {
+        confine(rules)?;
+    }
     signal::reset_all()?;
     exec::cloexec_from(3)?;
-    seccomp::load(&instructions(&start.filter))?;
+    seccomp::load(&instructions(start.filter))?;
     Ok((argv, env))
 }
 
@@ -115,7 +152,8 @@ fn apply(limit: Limit) -> Result<(), Errno> {
     )
 }
 
-fn landlock(rules: &Landlock) -> Result<(), Errno> {
+/// Puts Landlock rules on the calling process, for good.
+pub(crate) fn confine(rules: &Landlock) -> Result<(), Errno> {
     if rules.abi == 0 {
         return Ok(()); // the operator chose to go without; the plan says so
     }
@@ -161,7 +199,7 @@ fn instructions(filter: &[u8]) -> Vec<Instruction> {
 }
 
 /// Looks the program up as a shell does and becomes it.
-fn run_program(start: &Start, argv: &[CString], env: &[CString]) -> Errno {
+fn run_program(start: &Around<'_>, argv: &[CString], env: &[CString]) -> Errno {
     let Some(name) = start.argv.first() else {
         return Errno::NOENT;
     };

@@ -10,11 +10,12 @@ extern crate alloc;
 mod account;
 mod agent;
 mod serve;
+mod served;
 
 use alloc::vec;
 use alloc::vec::Vec;
 use qila_sys::pass;
-use qila_wire::{MAX_PACKET, Report, Start, decode, encode};
+use qila_wire::{Begin, MAX_PACKET, Report, decode, encode};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
@@ -37,10 +38,13 @@ fn run() -> Result<(), Errno> {
     qila_sys::exec::cloexec_from(CONTROL)?;
     let control = qila_sys::exec::adopt(CONTROL)?;
     let mut buffer = vec![0u8; MAX_PACKET];
-    let (n, _) = pass::receive(&control, &mut buffer)?;
-    let start: Start = decode(buffer.get(..n).unwrap_or(&[])).map_err(|_| Errno::PROTO)?;
+    let (n, fds) = pass::receive(&control, &mut buffer)?;
+    let begin: Begin = decode(buffer.get(..n).unwrap_or(&[])).map_err(|_| Errno::PROTO)?;
     drop(buffer);
-    serve::serve(&control, &start)
+    match begin {
+        Begin::Run(start) => serve::serve(&control, &start),
+        Begin::Serve(cage) => served::serve(control, &cage, fds),
+    }
 }
 
 /// Sends one report.

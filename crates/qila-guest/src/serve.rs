@@ -22,7 +22,16 @@ pub(crate) fn serve(control: &OwnedFd, start: &Start) -> Result<(), Errno> {
         Some(size) => Some(open_terminal(control, size)?),
         None => None,
     };
-    let agent = match agent::start(start, terminal.as_ref()) {
+    let around = agent::Around {
+        argv: &start.argv,
+        env: &start.env,
+        cwd: &start.cwd,
+        limits: &start.limits,
+        cpus: &start.cpus,
+        landlock: Some(&start.landlock),
+        filter: &start.filter,
+    };
+    let agent = match agent::start(&around, terminal.as_ref(), None) {
         Ok(agent) => agent,
         Err(errno) => {
             return report(
@@ -134,7 +143,7 @@ fn reap(agent: Pid) -> Option<Ended> {
 }
 
 /// Gives the pipes up, so that their other ends close when the agent's do.
-fn close_pipes() -> Result<(), Errno> {
+pub(crate) fn close_pipes() -> Result<(), Errno> {
     let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
@@ -142,22 +151,29 @@ fn close_pipes() -> Result<(), Errno> {
 }
 
 fn open_terminal(control: &OwnedFd, size: qila_wire::Size) -> Result<OwnedFd, Errno> {
-    use rustix::pty::{OpenptFlags, openpt, unlockpt};
-    let main = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    let (main, agent) = terminal(size)?;
+    report(control, &Report::Terminal, &[&main])?;
+    Ok(agent)
+}
+
+/// A terminal: its controlling end and the agent's.
+pub(crate) fn terminal(size: qila_wire::Size) -> Result<(OwnedFd, OwnedFd), Errno> {
+    use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let main = openpt(flags)?;
     unlockpt(&main)?;
-    let size = rustix::termios::Winsize {
+    rustix::termios::tcsetwinsize(&main, winsize(size))?;
+    let agent = ioctl_tiocgptpeer(&main, flags)?;
+    Ok((main, agent))
+}
+
+pub(crate) fn winsize(size: qila_wire::Size) -> rustix::termios::Winsize {
+    rustix::termios::Winsize {
         ws_row: size.rows,
         ws_col: size.cols,
         ws_xpixel: 0,
         ws_ypixel: 0,
-    };
-    rustix::termios::tcsetwinsize(&main, size)?;
-    let agent = rustix::pty::ioctl_tiocgptpeer(
-        &main,
-        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
-    )?;
-    report(control, &Report::Terminal, &[&main])?;
-    Ok(agent)
+    }
 }
 
 /// Processor time of all that was reaped, in milliseconds, and the largest resident set of any, in bytes.

@@ -1,10 +1,10 @@
 //! The cgroup part of a plan: directories, values, and the files by which a process joins.
 use crate::facts::CgroupFacts;
 use qila_types::{ByteRate, Bytes, Cpus};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Cgroups to make, in order; undone in reverse.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CgroupPlan {
     /// Directories to make.
     pub directories: Vec<String>,
@@ -20,6 +20,23 @@ pub struct CgroupPlan {
     pub forks: Option<String>,
     /// File that holds the peak memory in bytes.
     pub peak: Option<String>,
+    /// File that holds the memory in use, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<String>,
+    /// How everything in it is made to stand still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freezer: Option<Freezer>,
+}
+
+/// How a cgroup's processes are made to stand still, and to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freezer {
+    /// File to write to.
+    pub file: String,
+    /// What makes them stand still.
+    pub freeze: String,
+    /// What lets them go on.
+    pub thaw: String,
 }
 
 impl CgroupPlan {
@@ -45,6 +62,30 @@ impl CgroupPlan {
         Some((path, v2))
     }
 
+    /// Lets everything in it be made to stand still, where the host can.
+    pub(crate) fn freezer(&mut self, facts: &CgroupFacts, run: &str) {
+        let freezer = |dir: &str, file: &str, freeze: &str, thaw: &str| Freezer {
+            file: format!("{dir}/{file}"),
+            freeze: freeze.into(),
+            thaw: thaw.into(),
+        };
+        self.freezer = match facts {
+            // It is no controller there: every cgroup has it.
+            CgroupFacts::V2 { parent, .. } => {
+                let dir = format!("{parent}/qila-{run}");
+                if !self.directories.contains(&dir) {
+                    self.directories.push(dir.clone());
+                    self.born_in = Some(dir.clone());
+                }
+                Some(freezer(&dir, "cgroup.freeze", "1", "0"))
+            }
+            CgroupFacts::V1 { .. } => self
+                .directory(facts, "freezer", run)
+                .map(|(dir, _)| freezer(&dir, "freezer.state", "FROZEN", "THAWED")),
+            CgroupFacts::None { .. } => None,
+        };
+    }
+
     /// Bounds memory and swap together.
     pub(crate) fn memory(&mut self, facts: &CgroupFacts, run: &str, limit: Bytes) -> Option<&'static str> {
         let (dir, v2) = self.directory(facts, "memory", run)?;
@@ -55,6 +96,7 @@ impl CgroupPlan {
             self.writes.push((format!("{dir}/memory.oom.group"), "1".into()));
             self.oom = Some(format!("{dir}/memory.events"));
             self.peak = Some(format!("{dir}/memory.peak"));
+            self.used = Some(format!("{dir}/memory.current"));
             Some("cgroup v2 memory.max, no swap, the whole group killed on excess")
         } else {
             self.writes
@@ -63,6 +105,7 @@ impl CgroupPlan {
                 .push((format!("{dir}/memory.memsw.limit_in_bytes"), value));
             self.oom = Some(format!("{dir}/memory.oom_control"));
             self.peak = Some(format!("{dir}/memory.max_usage_in_bytes"));
+            self.used = Some(format!("{dir}/memory.usage_in_bytes"));
             Some("cgroup v1 memory.limit_in_bytes and memory.memsw.limit_in_bytes")
         }
     }

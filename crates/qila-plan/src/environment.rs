@@ -21,6 +21,17 @@ pub struct Caller {
     pub run: String,
     /// Size of the terminal, if the agent is to have one.
     pub terminal: Option<qila_wire::Size>,
+    /// What a sandbox that is served has instead of a caller's home and workspace.
+    pub seat: Option<Seat>,
+}
+
+/// The home directory of a sandbox that belongs to no caller: files of its own, in layers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    /// Where it is inside.
+    pub home: String,
+    /// Directories on the host that it begins with, the uppermost first.
+    pub lower: Vec<String>,
 }
 
 /// One variable of the agent's environment.

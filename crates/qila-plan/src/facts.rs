@@ -1,7 +1,7 @@
 //! What the host offers, collected beforehand by whoever may look.
 use qila_policy::Permit;
 use qila_policy::model::{Base, PolicyPath};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What the host offers.
@@ -122,7 +122,7 @@ pub struct PathFact {
 }
 
 /// What a path is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathKind {
     /// A directory.

@@ -16,13 +16,13 @@ mod refusal;
 mod view;
 
 pub use capabilities::Capabilities;
-pub use cgroup::CgroupPlan;
-pub use environment::{Caller, EnvVar};
+pub use cgroup::{CgroupPlan, Freezer};
+pub use environment::{Caller, EnvVar, Seat};
 pub use facts::{
     Availability, CgroupFacts, HostFacts, PathFact, PathKind, RootEntry, Unpacked, wanted_paths,
 };
 pub use network::NetworkPlan;
-pub use plan::{Enforcement, Namespace, Plan, Timers};
+pub use plan::{Enforcement, Namespace, Plan, Timers, Walls};
 pub use planner::{CA_BUNDLE_VARIABLES, CA_VARIABLES, Chosen, Request, choose, plan};
 pub use refusal::Refusal;
 pub use view::{Injected, View, ViewEntry};

@@ -1,6 +1,6 @@
 //! The network part of a plan.
 use qila_policy::model::Network;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Port on the sandbox's loopback that takes every redirected TCP connection; also answers as an explicit proxy.
 pub const GATEWAY_PORT: u16 = 3128;
@@ -8,7 +8,7 @@ pub const GATEWAY_PORT: u16 = 3128;
 pub const DNS_PORT: u16 = 53;
 
 /// The network part of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkPlan {
     /// An empty namespace: no device but `lo`, no route, no rule that could let anything out.

@@ -5,11 +5,11 @@ use crate::network::NetworkPlan;
 use crate::view::View;
 use qila_types::{Bytes, Millis, Tier};
 use qila_wire::{Accounting, Landlock, Limit};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 /// A namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Namespace {
     /// Users and capabilities.
@@ -50,19 +50,27 @@ pub struct Timers {
     pub layer: Option<Bytes>,
 }
 
-/// What is done, in full. Made by [`crate::plan`] only; its fields are read, never written.
-#[derive(Debug, Clone, Serialize)]
-pub struct Plan {
+/// What of a plan builds the sandbox: all that is executed before there is a program in it. It can be handed to a launcher in
+/// another process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Walls {
     pub(crate) tier: Tier,
-    #[serde(serialize_with = "lossy")]
-    pub(crate) argv: Vec<Vec<u8>>,
-    pub(crate) cwd: String,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) namespaces: Vec<Namespace>,
     pub(crate) view: View,
     pub(crate) network: NetworkPlan,
     pub(crate) cgroup: CgroupPlan,
+}
+
+/// What is done, in full. Made by [`crate::plan`] only; its fields are read, never written.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    #[serde(flatten)]
+    pub(crate) walls: Walls,
+    #[serde(serialize_with = "lossy")]
+    pub(crate) argv: Vec<Vec<u8>>,
+    pub(crate) cwd: String,
     pub(crate) limits: Vec<Limit>,
     pub(crate) cpus: Vec<u32>,
     pub(crate) landlock: Landlock,
@@ -87,14 +95,10 @@ macro_rules! readers {
     };
 }
 
-impl Plan {
+impl Walls {
     readers! {
         /// The tier.
         tier: Tier,
-        /// Command and arguments.
-        argv: [Vec<u8>],
-        /// Working directory inside.
-        cwd: str,
         /// User id inside and outside.
         uid: u32,
         /// Group id inside and outside.
@@ -107,6 +111,23 @@ impl Plan {
         network: NetworkPlan,
         /// Cgroups to make.
         cgroup: CgroupPlan,
+    }
+}
+
+macro_rules! walls {
+    ($($(#[$doc:meta])* $name:ident: $t:ty),* $(,)?) => {
+        $($(#[$doc])* pub fn $name(&self) -> &$t { &self.walls.$name })*
+    };
+}
+
+impl Plan {
+    readers! {
+        /// What builds the sandbox.
+        walls: Walls,
+        /// Command and arguments.
+        argv: [Vec<u8>],
+        /// Working directory inside.
+        cwd: str,
         /// Resource limits of each process.
         limits: [Limit],
         /// Processors that the agent may use; empty means all.
@@ -125,6 +146,23 @@ impl Plan {
         enforced: [Enforcement],
         /// Clauses that the operator chose to go without.
         unenforced: [String],
+    }
+
+    walls! {
+        /// The tier.
+        tier: Tier,
+        /// User id inside and outside.
+        uid: u32,
+        /// Group id inside and outside.
+        gid: u32,
+        /// Namespaces to make.
+        namespaces: [Namespace],
+        /// The file system that the agent sees.
+        view: View,
+        /// The network.
+        network: NetworkPlan,
+        /// Cgroups to make.
+        cgroup: CgroupPlan,
     }
 
     /// SHA-256 over the printed form, in hexadecimal.

@@ -3,7 +3,7 @@ use crate::capabilities::Capabilities;
 use crate::environment::{Caller, assemble};
 use crate::facts::{Availability, HostFacts};
 use crate::network::NetworkPlan;
-use crate::plan::{Enforcement, Namespace, Plan};
+use crate::plan::{Enforcement, Namespace, Plan, Walls};
 use crate::refusal::Refusal;
 use crate::view::{CA_BUNDLE, CA_CERTIFICATE};
 use crate::{landlock, limits, view};
@@ -102,6 +102,9 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
         &caller.run,
         &mut ledger,
     );
+    if caller.seat.is_some() && caps.makes(Namespace::Cgroup) {
+        limits.cgroup.freezer(&facts.cgroups, &caller.run);
+    }
     let view = view::build(caps.tier, policy, facts, caller, &network, limits.scratch)?;
     let timers = limits::timers(&policy.resources, &mut limits, &view, &mut ledger);
     if facts.landlock_abi == 0 {
@@ -132,15 +135,17 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
         &own(caps.tier, &network),
     );
     Ok(Plan {
-        tier: caps.tier,
+        walls: Walls {
+            tier: caps.tier,
+            uid: facts.uid,
+            gid: facts.gid,
+            namespaces: caps.namespaces.to_vec(),
+            view,
+            network,
+            cgroup: limits.cgroup,
+        },
         argv: caller.argv.clone(),
         cwd: caller.cwd.clone(),
-        uid: facts.uid,
-        gid: facts.gid,
-        namespaces: caps.namespaces.to_vec(),
-        view,
-        network,
-        cgroup: limits.cgroup,
         limits: limits.each,
         cpus: limits.cpus,
         landlock,

@@ -5,10 +5,11 @@ use crate::network::NetworkPlan;
 use crate::refusal::Refusal;
 use qila_policy::model::{Base, PolicyPath, WorkspaceMode};
 use qila_types::{Bytes, Tier};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// The file system that the agent sees.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
     /// Directory on the host over which the new root is put together, in the sandbox's own mount namespace.
     pub root: String,
@@ -27,7 +28,7 @@ pub struct View {
 }
 
 /// One entry of the view.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum ViewEntry {
     /// A path of the host.
@@ -59,8 +60,10 @@ pub enum ViewEntry {
     },
     /// The workspace through its copy-on-write layer.
     Layer {
-        /// Inside, and on the host.
+        /// Inside.
         target: String,
+        /// On the host, the uppermost first.
+        lower: Vec<String>,
         /// Where changes go on the host.
         upper: String,
         /// Scratch directory of overlayfs on the host.
@@ -83,17 +86,17 @@ pub enum ViewEntry {
     /// A procfs of the sandbox's own process namespace, read only, with `masked` entries empty.
     Proc {
         /// Names beneath `/proc`.
-        masked: Vec<&'static str>,
+        masked: Vec<Cow<'static, str>>,
     },
     /// `/dev` with the usual harmless devices and terminals of its own.
     Dev {
         /// Names of devices.
-        devices: Vec<&'static str>,
+        devices: Vec<Cow<'static, str>>,
     },
 }
 
 /// Contents that Qila provides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Injected {
     /// The host's CA bundle with the sandbox's CA added.
@@ -173,7 +176,20 @@ pub(crate) fn build(
 ) -> Result<View, Refusal> {
     let fs = &policy.filesystem;
     let mut entries = Vec::new();
-    let home = caller.home.clone().unwrap_or_else(|| "/home/agent".into());
+    let seat = caller.seat.as_ref();
+    let home = seat.map(|s| s.home.clone()).or_else(|| caller.home.clone());
+    let home = home.unwrap_or_else(|| "/home/agent".into());
+    if seat.is_some() && fs.workspace == WorkspaceMode::Direct {
+        let reason = "a sandbox that is served has no workspace on the host".into();
+        return Err(Refusal {
+            clause: "filesystem.workspace".into(),
+            tier,
+            reason,
+            fix: "use `layer`".into(),
+            nearest: None,
+        });
+    }
+    let layered = seat.filter(|_| fs.workspace == WorkspaceMode::Layer);
     let refuse = |clause: &str, reason: String, fix: &str| Refusal {
         clause: clause.into(),
         tier,
@@ -209,10 +225,10 @@ pub(crate) fn build(
         }
     }
     entries.push(ViewEntry::Proc {
-        masked: MASKED.to_vec(),
+        masked: MASKED.map(Cow::Borrowed).to_vec(),
     });
     entries.push(ViewEntry::Dev {
-        devices: DEVICES.to_vec(),
+        devices: DEVICES.map(Cow::Borrowed).to_vec(),
     });
     entries.push(ViewEntry::Scratch {
         target: "/tmp".into(),
@@ -226,7 +242,7 @@ pub(crate) fn build(
         target: "/var/tmp".into(),
         mode: 0o1777,
     });
-    if home != "/" {
+    if home != "/" && layered.is_none() {
         entries.push(ViewEntry::Scratch {
             target: home.clone(),
             mode: 0o755,
@@ -248,6 +264,9 @@ pub(crate) fn build(
                 "make it first, or take it out of the policy",
             ));
         }
+    }
+    if let Some(seat) = layered {
+        entries.push(layer(&seat.home, seat.lower.clone(), caller));
     }
     if let Some(workspace) = &caller.workspace {
         workspace_entry(fs.workspace, workspace, caller, &mut entries);
@@ -403,11 +422,16 @@ fn workspace_entry(mode: WorkspaceMode, workspace: &str, caller: &Caller, entrie
         WorkspaceMode::None => {}
         WorkspaceMode::ReadOnly => entries.push(host(false)),
         WorkspaceMode::Direct => entries.push(host(true)),
-        WorkspaceMode::Layer => entries.push(ViewEntry::Layer {
-            target: workspace.into(),
-            upper: format!("{}/layer/upper", caller.run_dir),
-            work: format!("{}/layer/work", caller.run_dir),
-        }),
+        WorkspaceMode::Layer => entries.push(layer(workspace, vec![workspace.into()], caller)),
+    }
+}
+
+fn layer(target: &str, lower: Vec<String>, caller: &Caller) -> ViewEntry {
+    ViewEntry::Layer {
+        target: target.into(),
+        lower,
+        upper: format!("{}/layer/upper", caller.run_dir),
+        work: format!("{}/layer/work", caller.run_dir),
     }
 }
 

@@ -2,7 +2,7 @@
 use crate::cgroup;
 use crate::network;
 use crate::view::{Builder, Failed};
-use qila_plan::{Namespace, Plan};
+use qila_plan::{Namespace, Walls};
 use qila_sys::fork::{Namespaces, unshare};
 use qila_sys::{caps, exec, pass};
 use qila_wire::{Report, encode};
@@ -15,7 +15,7 @@ use std::ffi::CString;
 const CONTROL: i32 = 3;
 
 /// Becomes the guest. Returns only on failure, after the failure was reported.
-pub(crate) fn become_guest(plan: &Plan, control: OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::Stdio) {
+pub(crate) fn become_guest(plan: &Walls, control: OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::Stdio) {
     if let Err((step, errno)) = build(plan, &control, guest, stdio) {
         let report = Report::Failed {
             step,
@@ -31,7 +31,7 @@ fn named<T>(step: &str, result: Result<T, Errno>) -> Result<T, Failed> {
     result.map_err(|e| (step.to_owned(), e))
 }
 
-fn build(plan: &Plan, control: &OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::Stdio) -> Result<(), Failed> {
+fn build(plan: &Walls, control: &OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::Stdio) -> Result<(), Failed> {
     // Should Qila be killed at this very moment, nothing of this is to outlive it.
     named("tying life to the launcher", caps::die_with_parent())?;
     rustix::process::umask(Mode::empty());
@@ -73,7 +73,7 @@ fn own(namespace: Namespace) -> Namespaces {
 }
 
 /// One user, one group, the same inside and outside.
-fn identity(plan: &Plan) -> Result<(), Failed> {
+fn identity(plan: &Walls) -> Result<(), Failed> {
     let put = |file: &str, text: String| {
         let fd = openat(
             CWD,

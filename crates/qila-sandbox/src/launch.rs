@@ -3,10 +3,11 @@ use crate::backend::Stdio;
 use crate::error::{LaunchError, step};
 use crate::undo::{Undo, Undos};
 use crate::{cgroup, child};
-use qila_plan::{Namespace, Plan};
+use qila_plan::{Namespace, Plan, Walls};
 use qila_sys::fork::{Fork, Namespaces, exit_now, fork_into};
 use qila_sys::pass;
-use qila_wire::{MAX_PACKET, Order, Report, Size, Start, decode, encode};
+use qila_wire::served::Cage;
+use qila_wire::{Begin, MAX_PACKET, Order, Report, Size, Start, decode, encode};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, mkdir};
 use rustix::io::Errno;
@@ -46,55 +47,99 @@ fn flag(namespace: Namespace) -> Namespaces {
     }
 }
 
-impl Sandbox {
-    /// Makes the cgroups and the first process, which starts to build its network and its view by itself.
-    pub fn spawn(plan: &Plan, guest: BorrowedFd<'_>, stdio: Stdio) -> Result<Sandbox, LaunchError> {
+/// The first process of a sandbox, which builds its network and its view by itself.
+#[derive(Debug)]
+pub struct Born {
+    /// The socket to it.
+    pub control: OwnedFd,
+    /// Its id, as the host counts.
+    pub pid: Pid,
+    /// A descriptor that names exactly that process.
+    pub pidfd: OwnedFd,
+}
+
+/// Forks the first process of a sandbox, into a cgroup of the unified hierarchy if one is given. The caller has one thread.
+pub fn bear(
+    walls: &Walls,
+    guest: BorrowedFd<'_>,
+    stdio: &Stdio,
+    birthplace: Option<BorrowedFd<'_>>,
+) -> Result<Born, LaunchError> {
+    let (control, theirs) = step("making the control socket", pass::pair())?;
+    let namespaces = walls
+        .namespaces()
+        .iter()
+        .fold(Namespaces::NONE, |all, n| all.with(flag(*n)));
+    match step("making namespaces", fork_into(namespaces, birthplace))? {
+        Fork::Child => {
+            drop(control);
+            child::become_guest(walls, theirs, guest, stdio);
+            exit_now(70)
+        }
+        Fork::Parent { pid, pidfd } => Ok(Born { control, pid, pidfd }),
+    }
+}
+
+/// What a sandbox has on the host before it has a process.
+#[derive(Debug)]
+pub struct Ground {
+    birthplace: Option<OwnedFd>,
+    undos: Undos,
+}
+
+impl Ground {
+    /// Makes what must be there before the first process is.
+    pub fn prepare(walls: &Walls) -> Result<Ground, LaunchError> {
         let mut undos = Undos::default();
-        if let Some(empty) = &plan.view().empty {
+        if let Some(empty) = &walls.view().empty {
             undos.push(Undo::Directory(empty.into()));
             step(
                 format!("making {empty}"),
                 mkdir(empty.as_str(), Mode::from_raw_mode(0o700)),
             )?;
         }
-        let birthplace = match &plan.cgroup().born_in {
+        let birthplace = match &walls.cgroup().born_in {
             None => None,
             Some(_) => {
-                cgroup::make(plan.cgroup(), &mut undos)?;
-                cgroup::birthplace(plan.cgroup())?
+                cgroup::make(walls.cgroup(), &mut undos)?;
+                cgroup::birthplace(walls.cgroup())?
             }
         };
-        let (ours, theirs) = step("making the control socket", pass::pair())?;
-        let namespaces = plan
-            .namespaces()
-            .iter()
-            .fold(Namespaces::NONE, |all, n| all.with(flag(*n)));
-        let born_in = birthplace.as_ref().map(|fd| fd.as_fd());
-        match step("making namespaces", fork_into(namespaces, born_in))? {
-            Fork::Child => {
-                drop(ours);
-                child::become_guest(plan, theirs, guest, &stdio);
-                exit_now(70)
-            }
-            Fork::Parent { pid, pidfd } => {
-                // Whatever fails from here on, the process goes before the cgroups that it is to be in.
-                let mut sandbox = Sandbox {
-                    control: ours,
-                    pid,
-                    buffer: vec![0; 1024],
-                    alone: false,
-                    doors: Vec::new(),
-                    process: Some(Undo::Process(pidfd)),
-                    undos,
-                };
-                if plan.cgroup().born_in.is_none() {
-                    // While the child makes its namespaces: it joins when it is let go on, before the agent's view exists.
-                    cgroup::make(plan.cgroup(), &mut sandbox.undos)?;
-                    sandbox.doors = cgroup::doors(plan.cgroup())?;
-                }
-                Ok(sandbox)
-            }
+        Ok(Ground { birthplace, undos })
+    }
+
+    /// The cgroup that the first process is to be born in, if there is one.
+    pub fn birthplace(&self) -> Option<BorrowedFd<'_>> {
+        self.birthplace.as_ref().map(|fd| fd.as_fd())
+    }
+}
+
+impl Sandbox {
+    /// Makes the cgroups and the first process, which starts to build its network and its view by itself.
+    pub fn spawn(plan: &Plan, guest: BorrowedFd<'_>, stdio: Stdio) -> Result<Sandbox, LaunchError> {
+        let ground = Ground::prepare(plan.walls())?;
+        let born = bear(plan.walls(), guest, &stdio, ground.birthplace())?;
+        Sandbox::of(plan.walls(), ground, born)
+    }
+
+    /// Takes a first process over, wherever it was forked.
+    pub fn of(walls: &Walls, ground: Ground, born: Born) -> Result<Sandbox, LaunchError> {
+        // Whatever fails from here on, the process goes before the cgroups that it is to be in.
+        let mut sandbox = Sandbox {
+            control: born.control,
+            pid: born.pid,
+            buffer: vec![0; 1024],
+            alone: false,
+            doors: Vec::new(),
+            process: Some(Undo::Process(born.pidfd)),
+            undos: ground.undos,
+        };
+        if walls.cgroup().born_in.is_none() {
+            // While the child makes its namespaces: it joins when it is let go on, before the agent's view exists.
+            cgroup::make(walls.cgroup(), &mut sandbox.undos)?;
+            sandbox.doors = cgroup::doors(walls.cgroup())?;
         }
+        Ok(sandbox)
     }
 
     /// The first process's id, as the host counts.
@@ -153,7 +198,7 @@ impl Sandbox {
             terminal,
             accounting: plan.accounting().clone(),
         };
-        let packet = encode(&start).map_err(|_| LaunchError::Program(Errno::TOOBIG))?;
+        let packet = encode(&Begin::Run(start)).map_err(|_| LaunchError::Program(Errno::TOOBIG))?;
         // Said before the guest is there to hear it: it need not wait.
         self.tell("speaking to the guest", &packet, &[])?;
         let mut controlling = None;
@@ -166,6 +211,33 @@ impl Sandbox {
                 }
                 (other, _) => return Err(unexpected(other)),
             }
+        }
+    }
+
+    /// Lets the guest serve whoever connects to a listening socket; `held` are the sockets that a gateway is to listen on, kept
+    /// there for whoever asks. From then on it lives on without its launcher.
+    pub fn serve(
+        &mut self,
+        cage: &Cage,
+        listener: BorrowedFd<'_>,
+        held: &[BorrowedFd<'_>],
+    ) -> Result<(), LaunchError> {
+        let packet = encode(&Begin::Serve(cage.clone())).map_err(|_| LaunchError::Program(Errno::TOOBIG))?;
+        let fds: Vec<_> = std::iter::once(listener).chain(held.iter().copied()).collect();
+        self.tell("speaking to the guest", &packet, &fds)?;
+        match self.receive()? {
+            (Report::Started, _) => Ok(()),
+            (other, _) => Err(unexpected(other)),
+        }
+    }
+
+    /// Gives up looking after it: what it left on the host is the caller's to take back, the descriptor of its first process
+    /// among it.
+    pub fn leave(mut self) -> Option<OwnedFd> {
+        self.undos.forget();
+        match self.process.take() {
+            Some(Undo::Process(pidfd)) => Some(pidfd),
+            _ => None,
         }
     }
 

@@ -16,5 +16,5 @@ mod view;
 pub use backend::{Backend, Stdio};
 pub use cgroup::{Counters, counters};
 pub use error::LaunchError;
-pub use launch::{Listening, Sandbox};
+pub use launch::{Born, Ground, Listening, Sandbox, bear};
 pub use undo::{Undo, sweep_cgroup};

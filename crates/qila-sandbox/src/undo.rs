@@ -1,4 +1,5 @@
 //! What a launch leaves on the host, and how each thing goes away again.
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
@@ -29,11 +30,26 @@ impl Undo {
             Undo::Process(pidfd) => {
                 gone(pidfd_send_signal(pidfd, Signal::KILL))?;
                 match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
-                    Ok(_) | Err(Errno::CHILD) => Ok(()),
+                    Ok(_) => Ok(()),
+                    Err(Errno::CHILD) => gone_soon(pidfd),
                     Err(e) => Err(e),
                 }
             }
         }
+    }
+}
+
+/// Waits for a process that is somebody else's child.
+fn gone_soon(pidfd: &OwnedFd) -> Result<(), Errno> {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    let limit = Timespec {
+        tv_sec: 2,
+        tv_nsec: 0,
+    };
+    match rustix::io::retry_on_intr(|| poll(&mut fds, Some(&limit))) {
+        Ok(0) => Err(Errno::TIMEDOUT),
+        Ok(_) => Ok(()),
+        Err(e) => Err(e),
     }
 }
 
@@ -88,6 +104,11 @@ pub(crate) struct Undos(Vec<Undo>);
 impl Undos {
     pub(crate) fn push(&mut self, undo: Undo) {
         self.0.push(undo);
+    }
+
+    /// Somebody else sees to all of it.
+    pub(crate) fn forget(&mut self) {
+        self.0.clear();
     }
 
     /// Runs what is left, last first, and answers what failed.

@@ -81,87 +81,110 @@ core::arch::global_asm!(
     "ud2",
 );
 
-/// Memory for everything that a guest ever holds: its orders, twice, and little else. Untouched pages cost nothing.
-const SIZE: usize = 32 << 20;
+/// Memory for everything that a guest ever holds: its orders, what programs said and nobody took yet, and little else.
+/// Untouched pages cost nothing.
+const SIZE: usize = 64 << 20;
 
-/// Memory from one end to the other. What was taken last can be given back or grow; the rest is not used again, so that what a
-/// loop takes it must give back in order.
-struct Stack {
+/// Smallest block, as a power of two.
+const SMALLEST: u32 = 5;
+/// Sizes of blocks: powers of two up to the whole.
+const SIZES: usize = 22;
+
+/// Blocks of powers of two. One that is given back waits for the next that is wanted of its size: a guest that has done
+/// everything once needs no more memory ever after.
+struct Blocks {
     bytes: UnsafeCell<[u8; SIZE]>,
-    top: AtomicUsize,
     /// What lies beyond was never used, and is zero.
-    high: AtomicUsize,
+    top: AtomicUsize,
+    /// Of each size, the first block that waits, its place plus one; in it lies the next.
+    waiting: [AtomicUsize; SIZES],
 }
 
 // SAFETY: a guest has one thread.
-unsafe impl Sync for Stack {}
+unsafe impl Sync for Blocks {}
 
-impl Stack {
+/// Which size holds so much; none if no block does.
+fn size_of_block(layout: Layout) -> Option<(usize, usize)> {
+    let least = layout.size().max(layout.align()).max(1 << SMALLEST);
+    let size = least.checked_next_power_of_two().filter(|size| *size <= SIZE)?;
+    let class = usize::try_from(size.trailing_zeros() - SMALLEST).ok()?;
+    (class < SIZES).then_some((class, size))
+}
+
+impl Blocks {
     fn base(&self) -> *mut u8 {
         self.bytes.get().cast()
     }
 
-    fn is_last(&self, at: *mut u8, size: usize) -> bool {
-        at.addr() + size == self.base().addr() + self.top.load(Relaxed)
+    /// A block that waits, if there is one of this size.
+    fn again(&self, class: usize) -> Option<*mut u8> {
+        let waiting = self.waiting.get(class)?;
+        let at = waiting.load(Relaxed).checked_sub(1)?;
+        // SAFETY: a block that was handed out with at least 32 bytes, aligned to its size, and given back.
+        let block = unsafe { self.base().add(at) };
+        // SAFETY: the same; its first word was written when it was given back.
+        waiting.store(unsafe { block.cast::<usize>().read() }, Relaxed);
+        Some(block)
     }
 
-    /// Offset of room for so much, if there is any.
-    fn room(&self, layout: Layout) -> Option<usize> {
+    /// A block that was never used, aligned to its size up to a page.
+    fn fresh(&self, size: usize) -> Option<*mut u8> {
         let base = self.base().addr();
-        let start = (base + self.top.load(Relaxed)).checked_next_multiple_of(layout.align())? - base;
-        let end = start.checked_add(layout.size()).filter(|end| *end <= SIZE)?;
+        let align = size.min(4096);
+        let start = (base + self.top.load(Relaxed)).checked_next_multiple_of(align)? - base;
+        let end = start.checked_add(size).filter(|end| *end <= SIZE)?;
         self.top.store(end, Relaxed);
-        Some(start)
+        // SAFETY: within the array.
+        Some(unsafe { self.base().add(start) })
     }
 }
 
 // SAFETY: what is handed out lies within the array, is aligned, and overlaps nothing that was not given back.
-unsafe impl GlobalAlloc for Stack {
+unsafe impl GlobalAlloc for Blocks {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(start) = self.room(layout) else {
-            return core::ptr::null_mut();
-        };
-        self.high.fetch_max(start + layout.size(), Relaxed);
-        // SAFETY: within the array.
-        unsafe { self.base().add(start) }
+        match size_of_block(layout) {
+            Some((class, size)) if layout.align() <= 4096 => self
+                .again(class)
+                .or_else(|| self.fresh(size))
+                .unwrap_or(core::ptr::null_mut()),
+            _ => core::ptr::null_mut(),
+        }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let used = self.high.load(Relaxed);
+        let used = self.top.load(Relaxed);
         // SAFETY: the caller's.
         let at = unsafe { self.alloc(layout) };
-        let start = at.addr().wrapping_sub(self.base().addr());
-        if !at.is_null() && start < used {
+        if !at.is_null() && at.addr() < self.base().addr() + used {
             // SAFETY: just handed out, with at least that size.
-            unsafe { at.write_bytes(0, layout.size().min(used - start)) };
+            unsafe { at.write_bytes(0, layout.size()) };
         }
         at
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        if self.is_last(at, layout.size()) {
-            self.top.fetch_sub(layout.size(), Relaxed);
-        }
+        let Some(waiting) = size_of_block(layout).and_then(|(class, _)| self.waiting.get(class)) else {
+            return;
+        };
+        let first = waiting.load(Relaxed);
+        // SAFETY: a block of at least 32 bytes, aligned to its size, which nobody uses any more.
+        unsafe { at.cast::<usize>().write(first) };
+        waiting.store(at.addr() - self.base().addr() + 1, Relaxed);
     }
 
     unsafe fn realloc(&self, at: *mut u8, old: Layout, size: usize) -> *mut u8 {
-        if self.is_last(at, old.size()) {
-            let start = self.top.load(Relaxed) - old.size();
-            let Some(end) = start.checked_add(size).filter(|end| *end <= SIZE) else {
-                return core::ptr::null_mut();
-            };
-            self.top.store(end, Relaxed);
-            self.high.fetch_max(end, Relaxed);
-            return at;
-        }
         let Ok(new) = Layout::from_size_align(size, old.align()) else {
             return core::ptr::null_mut();
         };
+        if size_of_block(new) == size_of_block(old) {
+            return at;
+        }
         // SAFETY: both are good for the smaller of the two sizes and do not overlap.
         unsafe {
             let to = self.alloc(new);
             if !to.is_null() {
                 to.copy_from_nonoverlapping(at, size.min(old.size()));
+                self.dealloc(at, old);
             }
             to
         }
@@ -169,10 +192,10 @@ unsafe impl GlobalAlloc for Stack {
 }
 
 #[global_allocator]
-static MEMORY: Stack = Stack {
+static MEMORY: Blocks = Blocks {
     bytes: UnsafeCell::new([0; SIZE]),
     top: AtomicUsize::new(0),
-    high: AtomicUsize::new(0),
+    waiting: [const { AtomicUsize::new(0) }; SIZES],
 };
 
 /// The launcher sees the socket close, and treats it as the end of the run.

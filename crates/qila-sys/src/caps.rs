@@ -78,3 +78,9 @@ pub fn die_with_parent() -> Result<()> {
     // SAFETY: takes integers only.
     check(unsafe { call!(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) }).map(drop)
 }
+
+/// Undoes [`die_with_parent`]: this process lives on when the one that made it ends.
+pub fn live_on() -> Result<()> {
+    // SAFETY: takes integers only.
+    check(unsafe { call!(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, 0, 0, 0, 0) }).map(drop)
+}

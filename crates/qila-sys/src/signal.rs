@@ -130,11 +130,16 @@ pub fn children_usage() -> (u64, u64) {
 
 /// Kills every other process of the caller's process namespace. Refused unless the caller is its PID 1.
 pub fn kill_everyone_else() -> Result<()> {
+    signal_everyone_else(libc::SIGKILL)
+}
+
+/// Sends a signal to every other process of the caller's process namespace. Refused unless the caller is its PID 1.
+pub fn signal_everyone_else(signal: i32) -> Result<()> {
     if !rustix::process::getpid().is_init() {
         return Err(rustix::io::Errno::PERM);
     }
     // SAFETY: takes integers only; as PID 1 of a namespace, -1 reaches what is inside it and nothing else.
-    match check(unsafe { call!(libc::SYS_kill, -1, libc::SIGKILL) }) {
+    match check(unsafe { call!(libc::SYS_kill, -1, signal) }) {
         Err(rustix::io::Errno::SRCH) => Ok(()),
         other => other.map(drop),
     }

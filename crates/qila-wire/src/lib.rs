@@ -7,6 +7,8 @@
 
 extern crate alloc;
 
+pub mod served;
+
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -20,6 +22,16 @@ pub const MAX_PACKET: usize = 160 * 1024;
 pub const VERSION: u8 = 1;
 
 /// What the launcher tells the guest, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Begin {
+    /// One program runs, and its end is the sandbox's.
+    Run(Start),
+    /// Whoever connects asks for things. With the packet comes the socket to accept them on, and behind it those that a
+    /// gateway is to listen on, if there is a gateway. Answered with [`Report::Started`].
+    Serve(served::Cage),
+}
+
+/// The program of a sandbox that runs one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
     /// Command and arguments.
@@ -207,6 +219,10 @@ pub fn fuzz(packet: &[u8]) {
     let _ = decode::<Report>(packet);
     let _ = decode::<Order>(packet);
     let _ = decode::<Start>(packet);
+    let _ = decode::<Begin>(packet);
+    let _ = served::unframe::<served::Ask>(packet);
+    let _ = served::unframe::<served::Say>(packet);
+    let _ = served::unframe::<served::Answer>(packet);
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
 //! From a policy to a plan for this host and caller.
-use crate::facts;
 use crate::fail::Fail;
 use qila_plan::{Caller, Plan, Refusal, Request, Unpacked, choose, wanted_paths};
 use qila_policy::Permit;
@@ -78,13 +77,14 @@ pub(crate) fn make(permit: &Permit, wish: Wish<'_>) -> Result<Plan, Fail> {
             .filter(|_| fs.workspace == WorkspaceMode::Direct)
             .cloned(),
     );
-    let facts = facts::collect(&facts::Look {
+    let facts = qila_host::collect(&qila_host::Look {
         base: &base,
         paths: &paths,
         unpacked: unpacked.as_ref(),
         writable: &writable,
         storage: &storage,
-    })?;
+    })
+    .map_err(unsearched)?;
     let caller = Caller {
         argv: wish.argv,
         env: std::env::vars_os()
@@ -96,6 +96,7 @@ pub(crate) fn make(permit: &Permit, wish: Wish<'_>) -> Result<Plan, Fail> {
         run_dir: text(&wish.run_dir)?,
         run: wish.run,
         terminal: wish.terminal,
+        seat: None,
     };
     let request = Request {
         permit,
@@ -142,6 +143,15 @@ pub(crate) fn dry(permit: &Permit) -> Result<Plan, Fail> {
             placeholders: &[],
         },
     )
+}
+
+fn unsearched(error: qila_host::HostError) -> Fail {
+    Fail::new(format!(
+        "refused: filesystem.write: {}",
+        crate::fail::chain(&error)
+    ))
+    .hint("make it readable, name a smaller directory, or let the agent have the workspace through a layer")
+    .clause("filesystem.write")
 }
 
 fn refused(refusal: &Refusal) -> Fail {

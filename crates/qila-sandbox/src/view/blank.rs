@@ -8,6 +8,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, mkdirat, statat};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+use std::borrow::Cow;
 
 const HERE: &str = ".qila/blank";
 
@@ -51,7 +52,7 @@ impl Blank {
     }
 
     /// Mounts a procfs of the process namespace, read only, with some names covered.
-    pub(super) fn proc(&self, root: BorrowedFd<'_>, masked: &[&'static str]) -> Result<(), Failed> {
+    pub(super) fn proc(&self, root: BorrowedFd<'_>, masked: &[Cow<'static, str>]) -> Result<(), Failed> {
         named(|| "making /proc".into(), make_dirs(root, "proc"))?;
         let proc = named(
             || "mounting procfs (is the host's own /proc partly covered?)".into(),
@@ -61,7 +62,7 @@ impl Blank {
         named(|| "placing /proc".into(), placed)?;
         for name in masked {
             // Looked up in the procfs itself, whose names nobody can change.
-            let kind = match statat(&proc, *name, AtFlags::SYMLINK_NOFOLLOW) {
+            let kind = match statat(&proc, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
                 Err(Errno::NOENT) => continue,
                 Err(e) => return Err((format!("looking at /proc/{name}"), e)),
                 Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => PathKind::Directory,

@@ -19,7 +19,7 @@ const LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-pub(super) fn build(root: BorrowedFd<'_>, devices: &[&'static str]) -> Result<(), Failed> {
+pub(super) fn build(root: BorrowedFd<'_>, devices: &[std::borrow::Cow<'static, str>]) -> Result<(), Failed> {
     named(|| "making /dev".into(), make_dirs(root, "dev/pts"))?;
     let dev = named(|| "opening /dev".into(), directory(root, "dev"))?;
     for name in devices {

@@ -32,8 +32,13 @@ pub(super) fn open_all(view: &View) -> Result<Vec<Source>, Failed> {
                     .filter(|_| *sealed && *kind == PathKind::Directory);
                 sources.push((i, host(source, *writable, empty)?));
             }
-            ViewEntry::Layer { target, upper, work } => {
-                let layer = overlay(target, upper, work);
+            ViewEntry::Layer {
+                target,
+                lower,
+                upper,
+                work,
+            } => {
+                let layer = overlay(lower, upper, work);
                 sources.push((
                     i,
                     named(|| format!("mounting the copy-on-write layer of {target}"), layer)?,
@@ -100,12 +105,17 @@ fn by_fd(fd: &OwnedFd) -> String {
 
 /// Lower, upper and work directory are given as descriptors: no separator in a name can be misread, and nothing can be
 /// swapped between the look and the mount.
-fn overlay(lower: &str, upper: &str, work: &str) -> Result<OwnedFd, Errno> {
-    let [lower, upper, work] = [lower, upper, work].map(|p| directory(CWD, p));
-    let (lower, upper, work) = (lower?, upper?, work?);
+fn overlay(lower: &[String], upper: &str, work: &str) -> Result<OwnedFd, Errno> {
+    let [upper, work] = [upper, work].map(|p| directory(CWD, p));
+    let (upper, work) = (upper?, work?);
+    let lower = lower
+        .iter()
+        .map(|p| directory(CWD, p))
+        .collect::<Result<Vec<_>, _>>()?;
+    let below: Vec<String> = lower.iter().map(by_fd).collect();
     let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(fs.as_fd(), "source", "qila")?;
-    fsconfig_set_string(fs.as_fd(), "lowerdir", by_fd(&lower))?;
+    fsconfig_set_string(fs.as_fd(), "lowerdir", below.join(":"))?;
     fsconfig_set_string(fs.as_fd(), "upperdir", by_fd(&upper))?;
     fsconfig_set_string(fs.as_fd(), "workdir", by_fd(&work))?;
     fsconfig_set_string(fs.as_fd(), "index", "off")?;

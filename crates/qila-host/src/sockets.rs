@@ -1,5 +1,5 @@
 //! Unix sockets in directories that an agent may write itself: whoever listens there is of the host.
-use crate::fail::Fail;
+use crate::error::HostError;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -9,15 +9,15 @@ const MAX: usize = 2_000_000;
 const MAX_SOCKETS: usize = 256;
 
 /// The sockets beneath directories, links not followed. What cannot be looked into might hold some: it is an error.
-pub(crate) fn beneath(directories: &[String]) -> Result<Vec<String>, Fail> {
+pub(crate) fn beneath(directories: &[String]) -> Result<Vec<String>, HostError> {
     let mut found = Vec::new();
     let mut rest: Vec<PathBuf> = directories.iter().map(PathBuf::from).collect();
     rest.retain(|d| d.is_dir());
     let mut seen = 0usize;
     while let Some(directory) = rest.pop() {
-        let fail = |e| {
-            Fail::io("looking for sockets in", &directory, e)
-                .hint("make it readable, or let the agent have the workspace through a layer")
+        let fail = |source| HostError::Unreadable {
+            path: directory.clone(),
+            source,
         };
         for entry in std::fs::read_dir(&directory).map_err(fail)? {
             let entry = entry.map_err(fail)?;
@@ -50,11 +50,9 @@ pub(crate) fn beneath(directories: &[String]) -> Result<Vec<String>, Fail> {
     Ok(found)
 }
 
-fn too_many(directory: &Path, what: &str) -> Fail {
-    Fail::new(format!(
-        "refused: filesystem.write: {}: {what}",
-        directory.display()
-    ))
-    .hint("name a smaller directory, or let the agent have the workspace through a layer")
-    .clause("filesystem.write")
+fn too_many(directory: &Path, what: &str) -> HostError {
+    HostError::Unsearchable {
+        path: directory.to_owned(),
+        what: what.to_owned(),
+    }
 }

@@ -1,5 +1,5 @@
 //! Collecting HostFacts.
-use crate::fail::Fail;
+use crate::error::HostError;
 use qila_plan::{Availability, CgroupFacts, HostFacts, PathFact, PathKind, RootEntry, Unpacked};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat};
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ const SYSTEM: [&str; 10] = [
 ];
 
 /// What is looked at.
-pub(crate) struct Look<'a> {
+pub struct Look<'a> {
     /// Root of the base: `/`, or the directory that the policy names.
     pub base: &'a Path,
     /// Paths that the policy names.
@@ -25,7 +25,7 @@ pub(crate) struct Look<'a> {
 }
 
 /// Looks at the host.
-pub(crate) fn collect(look: &Look<'_>) -> Result<HostFacts, Fail> {
+pub fn collect(look: &Look<'_>) -> Result<HostFacts, HostError> {
     let mut paths = BTreeMap::new();
     for path in look.paths {
         if let Some(fact) = path_fact(path) {
@@ -186,7 +186,8 @@ fn cpus() -> Vec<u32> {
         .collect()
 }
 
-pub(crate) fn ca_bundles(base: &Path) -> Vec<String> {
+/// Files of a base that hold bundles of CA certificates, links resolved, as they are seen inside.
+pub fn ca_bundles(base: &Path) -> Vec<String> {
     let known = [
         "/etc/ssl/certs/ca-certificates.crt",
         "/etc/pki/tls/certs/ca-bundle.crt",
@@ -221,7 +222,7 @@ fn writable(path: &Path) -> bool {
 }
 
 /// Where cgroups can be made: in the nearest ancestor of our own that is ours to write.
-pub(crate) fn cgroups(mounted: &Path, own: &Path) -> CgroupFacts {
+pub fn cgroups(mounted: &Path, own: &Path) -> CgroupFacts {
     let text = short(own.join("cgroup")).unwrap_or_default();
     let mut v1 = BTreeMap::new();
     let mut unified = None;
@@ -237,7 +238,7 @@ pub(crate) fn cgroups(mounted: &Path, own: &Path) -> CgroupFacts {
         }
         for name in names
             .split(',')
-            .filter(|n| ["memory", "pids", "cpu", "blkio"].contains(n))
+            .filter(|n| ["memory", "pids", "cpu", "blkio", "freezer"].contains(n))
         {
             let dir = mounted.join(name).join(path);
             if writable(&dir)

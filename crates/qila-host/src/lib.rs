@@ -1,0 +1,9 @@
+//! What this host offers: kernel, cgroups, user namespaces, files; collected as [`qila_plan::HostFacts`].
+#![forbid(unsafe_code)]
+
+mod error;
+mod facts;
+mod sockets;
+
+pub use error::HostError;
+pub use facts::{Look, ca_bundles, cgroups, collect};
