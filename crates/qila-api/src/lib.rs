@@ -3,6 +3,7 @@
 //! Every operation names the tenant that asks. A sandbox, snapshot or template of another tenant is *not found*.
 #![forbid(unsafe_code)]
 
+mod auth;
 mod create;
 mod error;
 mod file;
@@ -12,6 +13,7 @@ mod process;
 mod sandbox;
 mod template;
 
+pub use auth::{Authenticator, Principal, Quota, Quotas};
 pub use create::{Create, Fork, NetworkWish, OnTimeout};
 pub use error::{ApiError, Kind};
 pub use file::{Change, Entry, EntryKind, FileEvent, Reader, Stream, Watch, Writer};

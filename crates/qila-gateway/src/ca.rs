@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use zeroize::Zeroizing;
 
 /// Most hosts whose certificates are kept.
 const CACHE: usize = 256;
@@ -19,7 +20,7 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A certificate could not be made.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CaError {
+pub enum CaError {
     /// Making or signing it failed.
     #[error("making a certificate: {0}")]
     Make(#[from] rcgen::Error),
@@ -38,6 +39,15 @@ pub(crate) struct Authority {
 impl Authority {
     /// Makes the keys.
     pub(crate) fn new() -> Result<Authority, CaError> {
+        Authority::with(KeyPair::generate()?)
+    }
+
+    /// With a key that was made before: whoever trusts a certificate of that key trusts this authority.
+    pub(crate) fn from_pem(key: &str) -> Result<Authority, CaError> {
+        Authority::with(KeyPair::from_pem(key)?)
+    }
+
+    fn with(key: KeyPair) -> Result<Authority, CaError> {
         let mut params = CertificateParams::new(Vec::new())?;
         params
             .distinguished_name
@@ -48,7 +58,7 @@ impl Authority {
         params.not_before = from.into();
         params.not_after = to.into();
         Ok(Authority {
-            issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)?,
+            issuer: CertifiedIssuer::self_signed(params, key)?,
             leaf: KeyPair::generate()?,
             made: RefCell::default(),
         })
@@ -91,6 +101,13 @@ impl Authority {
     }
 }
 
+/// A new authority for a gateway that is started later: its key and its certificate, both as PEM.
+pub fn authority() -> Result<(Zeroizing<String>, String), CaError> {
+    let made = Authority::new()?;
+    let key = Zeroizing::new(made.issuer.key().serialize_pem());
+    Ok((key, made.pem()))
+}
+
 /// From an hour ago, for clocks that differ a little, for a year: longer than any run.
 fn validity() -> (SystemTime, SystemTime) {
     let now = SystemTime::now();
@@ -108,6 +125,10 @@ mod tests {
     fn a_host_gets_one_certificate_and_two_runs_never_share_a_key() {
         let (one, two) = (Authority::new().unwrap(), Authority::new().unwrap());
         assert_ne!(one.pem(), two.pem());
+        let (key, pem) = authority().unwrap();
+        let again = Authority::from_pem(&key).unwrap();
+        assert_ne!(again.pem(), pem, "another certificate of the same key");
+        assert_eq!(again.issuer.key().public_key_raw(), Authority::from_pem(&key).unwrap().issuer.key().public_key_raw());
         let host = HostName::parse("api.example.org").unwrap();
         let first = one.serve(&host).unwrap();
         assert!(Arc::ptr_eq(&first, &one.serve(&host).unwrap()));

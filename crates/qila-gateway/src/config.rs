@@ -28,6 +28,8 @@ pub struct Config {
     pub proxy_password: Option<Zeroizing<String>>,
     /// Where it is remembered what providers minted.
     pub leases: Option<Leases>,
+    /// Key of the sandbox's certificate authority, as PEM, where it was made before; else one is made.
+    pub authority: Option<Zeroizing<String>>,
     /// Home directory of the caller, to find files of credentials.
     pub home: Option<String>,
     /// Workspace on the host, likewise.

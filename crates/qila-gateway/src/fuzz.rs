@@ -73,6 +73,7 @@ fn world() -> Result<World, Failed> {
         budgets: Vec::new(),
         prices: None,
         proxy_password: None,
+        authority: None,
         leases: None,
         home: None,
         workspace: None,

@@ -73,11 +73,6 @@ impl Gateway {
             .credentials
             .iter()
             .any(|c| c.source.mints());
-        let farewell = if mints {
-            FAREWELL + keeper::FAREWELL
-        } else {
-            FAREWELL
-        };
         match fork(Namespaces::NONE)? {
             Fork::Child => {
                 drop(ours);
@@ -88,8 +83,28 @@ impl Gateway {
                 pidfd,
                 buffer: vec![0; MAX_PACKET],
                 ended: false,
-                farewell,
+                farewell: farewell(mints),
             }),
+        }
+    }
+
+    /// Gives up looking after it: the socket to it, and the descriptor of its process.
+    pub fn give_away(mut self) -> Result<(OwnedFd, OwnedFd), Errno> {
+        let link = rustix::io::fcntl_dupfd_cloexec(&self.link, 3)?;
+        let pidfd = rustix::io::fcntl_dupfd_cloexec(&self.pidfd, 3)?;
+        self.ended = true;
+        Ok((link, pidfd))
+    }
+
+    /// Takes over one that another process started and gave away. `mints`: whether its policy has credentials that a provider
+    /// mints.
+    pub fn adopt(link: OwnedFd, pidfd: OwnedFd, mints: bool) -> Gateway {
+        Gateway {
+            link,
+            pidfd,
+            buffer: vec![0; MAX_PACKET],
+            ended: false,
+            farewell: farewell(mints),
         }
     }
 
@@ -214,8 +229,23 @@ impl Gateway {
             Ok(()) | Err(Errno::SRCH) => {}
             Err(e) => return Err(e),
         }
-        rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED))
-            .map(drop)
+        match rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)) {
+            Ok(_) => Ok(()),
+            // Another process's child: its descriptor says when it has ended.
+            Err(Errno::CHILD) => {
+                let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+                rustix::io::retry_on_intr(|| poll(&mut fds, None)).map(drop)
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// How long one may take to end by itself.
+fn farewell(mints: bool) -> Duration {
+    match mints {
+        true => FAREWELL + keeper::FAREWELL,
+        false => FAREWELL,
     }
 }
 

@@ -33,6 +33,7 @@ mod spend;
 mod spoken;
 mod tls;
 
+pub use ca::{CaError, authority};
 pub use config::{BudgetFile, Config, Leases, Order, Placeholder, Rewrite, Upstream, UpstreamError};
 pub use door::USER;
 pub use fuzz::fuzz_http;

@@ -114,7 +114,10 @@ fn start(config: Config, link: &OwnedFd) -> Result<(Ready, Listeners), Failure> 
         .iter()
         .any(|r| r.intercepts());
     let authority = intercepts
-        .then(Authority::new)
+        .then(|| match &config.authority {
+            Some(key) => Authority::from_pem(key),
+            None => Authority::new(),
+        })
         .transpose()
         .map_err(|e| failure(e, ""))?;
     let clauses = &config.permit.policy().budgets;

@@ -41,6 +41,16 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(
 
 /// Receives one message of at most `buffer.len()` bytes; an empty one means that the other end is closed.
 pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
+    let (n, fds, cut) = take(socket, buffer)?;
+    if cut { Err(Errno::MSGSIZE) } else { Ok((n, fds)) }
+}
+
+/// Receives some bytes of a stream, and the descriptors that came with them; none means that the other end is closed.
+pub fn receive_some(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
+    take(socket, buffer).map(|(n, fds, _)| (n, fds))
+}
+
+fn take(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>, bool)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = loop {
@@ -61,8 +71,6 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<Owned
             fds.extend(received);
         }
     }
-    if got.flags.contains(ReturnFlags::TRUNC) || got.flags.contains(ReturnFlags::CTRUNC) {
-        return Err(Errno::MSGSIZE);
-    }
-    Ok((got.bytes, fds))
+    let cut = got.flags.contains(ReturnFlags::TRUNC) || got.flags.contains(ReturnFlags::CTRUNC);
+    Ok((got.bytes, fds, cut))
 }

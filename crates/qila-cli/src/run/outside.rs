@@ -89,6 +89,7 @@ impl Outside {
             budgets,
             prices,
             leases,
+            authority: None,
             home: self.home.clone(),
             workspace: self.workspace.clone(),
         }

@@ -1,0 +1,139 @@
+//! Following a program: what comes out of it goes to whoever listens, what is said to it goes in.
+use super::line::{Line, LineError};
+use bytes::Bytes;
+use qila_api::{Input, Output, Process, ProcessId, Status};
+use qila_wire::Size;
+use qila_wire::served::{Answer, Say, Source};
+use tokio::sync::mpsc;
+
+/// Pieces of input that wait for the program.
+const QUEUE: usize = 4;
+/// Largest piece of input in one frame.
+const PIECE: usize = 64 * 1024;
+
+/// Follows the program on this channel, from this byte of its output on; none: from the first that comes.
+pub(crate) fn follow(line: Line, pid: u32, from: Option<u64>) -> Process {
+    // One piece at a time: it is told to be taken once whoever listens has it, so that nothing is lost with this process.
+    let (give, output) = mpsc::channel(1);
+    let (input, take) = mpsc::channel(QUEUE);
+    let relay = Relay {
+        line,
+        give,
+        at: from,
+        taken: None,
+    };
+    tokio::spawn(relay.run(take));
+    Process {
+        pid: ProcessId(pid),
+        output,
+        input,
+    }
+}
+
+struct Relay {
+    line: Line,
+    give: mpsc::Sender<Output>,
+    /// Next byte of output, where it is known.
+    at: Option<u64>,
+    /// What is to be told as taken once whoever listens has it.
+    taken: Option<u64>,
+}
+
+impl Relay {
+    /// Until the program has ended and that was taken, or nobody listens any more.
+    async fn run(mut self, mut take: mpsc::Receiver<Input>) {
+        let mut deaf = false;
+        let give = self.give.clone();
+        loop {
+            let step = tokio::select! {
+                room = give.reserve(), if self.taken.is_some() => match room {
+                    Ok(_) => self.acknowledge().await,
+                    Err(_) => Err(LineError::Closed),
+                },
+                said = self.line.next(), if self.taken.is_none() => self.pass(said).await.map(|()| true),
+                told = take.recv(), if !deaf => match told {
+                    Some(input) => say(&self.line, input).await.map(|()| true),
+                    None => {
+                        deaf = true;
+                        Ok(true)
+                    }
+                },
+                () = give.closed() => Err(LineError::Closed),
+            };
+            match step {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) => break,
+            }
+        }
+        // Whoever listened went away. What it has said already is done first.
+        while let Ok(input) = take.try_recv() {
+            if say(&self.line, input).await.is_err() {
+                return;
+            }
+        }
+        let _ = self.line.say(&Say::Leave).await;
+    }
+
+    /// False: it was the end.
+    async fn acknowledge(&mut self) -> Result<bool, LineError> {
+        let through = self.taken.take().unwrap_or(0);
+        self.line.say(&Say::Taken(through)).await?;
+        Ok(through != u64::MAX)
+    }
+
+    async fn pass(&mut self, said: Result<Answer, LineError>) -> Result<(), LineError> {
+        let gone = |_| LineError::Closed;
+        match said? {
+            Answer::Output { source, at, bytes } => {
+                let lost = self.at.map_or(0, |expected| at.saturating_sub(expected));
+                if lost > 0 {
+                    self.give.send(Output::Lost(lost)).await.map_err(gone)?;
+                }
+                let end = at.saturating_add(bytes.len() as u64);
+                self.at = Some(end);
+                let bytes = Bytes::from(bytes);
+                let piece = match source {
+                    Source::Out => Output::Stdout(bytes),
+                    Source::Err => Output::Stderr(bytes),
+                    Source::Terminal => Output::Terminal(bytes),
+                };
+                self.give.send(piece).await.map_err(gone)?;
+                self.taken = Some(end);
+                Ok(())
+            }
+            Answer::Ended { code, signal } => {
+                let ended = Output::Ended(Status { code, signal });
+                self.give.send(ended).await.map_err(gone)?;
+                self.taken = Some(u64::MAX);
+                Ok(())
+            }
+            _ => Err(LineError::Confused("no output".into())),
+        }
+    }
+}
+
+async fn say(line: &Line, input: Input) -> Result<(), LineError> {
+    match input {
+        Input::Bytes(bytes) => {
+            for piece in bytes.chunks(PIECE) {
+                line.say(&Say::Bytes(piece.to_vec())).await?;
+            }
+            Ok(())
+        }
+        other => line.say(&word(other)).await,
+    }
+}
+
+/// What is said in one frame.
+pub(crate) fn word(input: Input) -> Say {
+    match input {
+        Input::Bytes(bytes) => Say::Bytes(bytes.to_vec()),
+        Input::End => Say::End,
+        Input::Resize(size) => Say::Resize(Size {
+            rows: size.rows,
+            cols: size.cols,
+        }),
+        Input::Signal(number) => Say::Signal(number),
+    }
+}

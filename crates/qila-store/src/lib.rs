@@ -1,0 +1,2 @@
+//! What a node remembers: tenants, keys, sandboxes, snapshots, templates, events; in SQLite.
+#![forbid(unsafe_code)]
