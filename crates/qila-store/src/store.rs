@@ -73,6 +73,7 @@ fn opened(path: &Path, directory: &Path) -> Result<Store> {
         .read(true)
         .write(true)
         .create(true)
+        .truncate(false)
         .mode(0o600)
         .open(path);
     drop(made.map_err(|source| StoreError::File {

@@ -1,5 +1,10 @@
 //! A killed process and a full disk lose nothing that was acknowledged.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 use qila_api::Tenant;
 use qila_store::{Claim, Kind, Store, StoreError};
 use std::io::{BufRead, BufReader};

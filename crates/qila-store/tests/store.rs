@@ -1,5 +1,10 @@
 //! What the store keeps, tells apart and refuses.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 use qila_api::{Event, Quota, SandboxId, Tenant};
 use qila_store::{Claim, EVENTS_KEPT, Kind, NewKey, Put, Store, StoreError};
 use std::collections::BTreeMap;

@@ -1,0 +1,119 @@
+//! The edge: requests for ports of sandboxes are told apart before any route is looked at.
+mod headers;
+mod proxy;
+mod target;
+
+pub(crate) use target::is_domain;
+
+use crate::app::{App, hold};
+use crate::config::Missing;
+use crate::problem::Problem;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use qila_api::{Kind, Sandbox, SandboxId};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::time::{Duration, Instant};
+use target::Target;
+use tower::ServiceExt;
+
+/// The port behind which a sandbox's own files and processes are served. It is never a port of the sandbox.
+const ENVD: u16 = 49_983;
+/// The port before which [`crate::BeforePort`] is asked.
+const INTERPRETER: u16 = 49_999;
+
+/// Answers a request, whatever it is for.
+pub(crate) async fn handle(app: App, router: Router, request: Request) -> Response {
+    let target = match target::of(&request, app.domain.as_deref()) {
+        Ok(None) => {
+            let served = router.oneshot(request).await;
+            return served.unwrap_or_else(|never| match never {});
+        }
+        Ok(Some(target)) => target,
+        Err(problem) => return problem.into_response(),
+    };
+    let begun = Instant::now();
+    let method = request.method().clone();
+    let route = if target.port == ENVD { "envd" } else { "port" };
+    let response = match app.port_places.clone().try_acquire_owned() {
+        Ok(place) => reach(&app, &target, request, place).await,
+        Err(_) => Problem::too_many(
+            "the server has all the requests it can hold",
+            Duration::from_secs(1),
+        )
+        .into_response(),
+    };
+    let took = begun.elapsed();
+    app.metrics.answered(&method, route, response.status(), took);
+    if let Some(log) = &app.log {
+        log(&json!({
+            "time_ms": crate::app::now_ms(), "method": method.as_str(), "route": route, "sandbox": target.id,
+            "port": target.port, "status": response.status().as_u16(), "ms": (took.as_secs_f64() * 1e6).round() / 1e3,
+        }));
+    }
+    response
+}
+
+type Place = tokio::sync::OwnedSemaphorePermit;
+
+async fn reach(app: &App, target: &Target, mut request: Request, place: Place) -> Response {
+    let Ok(id) = SandboxId::parse(&target.id) else {
+        return missing(app, target, Missing::Sandbox);
+    };
+    if target.port == ENVD {
+        let Some(envd) = app.envd.clone() else {
+            return missing(app, target, Missing::Port);
+        };
+        request.extensions_mut().insert(id);
+        let served = envd.oneshot(request).await.unwrap_or_else(|never| match never {});
+        return served.map(|body: Body| hold(body, place));
+    }
+    let sandbox = match app.node.find(&id).await {
+        Ok(sandbox) => sandbox,
+        Err(error) if error.kind == Kind::NotFound => return missing(app, target, Missing::Sandbox),
+        Err(error) => return Problem::from(error).into_response(),
+    };
+    if !allowed(&sandbox, &request) {
+        let detail = "this sandbox's ports need its traffic token: header `Qila-Traffic-Token` or `E2b-Traffic-Access-Token`";
+        return Problem::new(StatusCode::FORBIDDEN, "traffic-token", "No valid token", detail)
+            .into_response();
+    }
+    if let (INTERPRETER, Some(before)) = (target.port, &app.before_port)
+        && let Err(error) = before(id.clone(), target.port).await
+    {
+        return Problem::from(error).into_response();
+    }
+    proxy::forward(app, &sandbox, target, request, place).await
+}
+
+/// Whether the request shows the sandbox's traffic token, if it has one. Hashes are compared: how long that takes says nothing.
+fn allowed(sandbox: &Sandbox, request: &Request) -> bool {
+    let Some(token) = &sandbox.traffic_token else {
+        return true;
+    };
+    let wanted = Sha256::digest(token.expose_secret().as_bytes());
+    let shown = headers::TRAFFIC
+        .iter()
+        .find_map(|name| request.headers().get(*name));
+    shown.is_some_and(|value| Sha256::digest(value.as_bytes()) == wanted)
+}
+
+/// The answer for what is not there.
+fn missing(app: &App, target: &Target, what: Missing) -> Response {
+    if let Some(answer) = &app.not_found {
+        return answer(&target.id, target.port, what);
+    }
+    let (status, message) = match what {
+        Missing::Sandbox => (StatusCode::NOT_FOUND, "The sandbox was not found"),
+        Missing::Port => (
+            StatusCode::BAD_GATEWAY,
+            "The sandbox is there, and nothing listens on the port",
+        ),
+    };
+    let body = json!({"sandboxId": target.id, "port": target.port, "message": message, "code": 502});
+    (status, axum::Json(body)).into_response()
+}

@@ -1,0 +1,92 @@
+//! Who asks.
+use crate::app::App;
+use crate::gate::record::Whose;
+use crate::problem::Problem;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{HeaderMap, header};
+use qila_api::{Authenticator, Principal};
+use secrecy::SecretString;
+
+/// Holder of a valid key.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller(pub Principal);
+
+/// Holder of an admin key.
+#[derive(Debug, Clone)]
+pub(crate) struct Admin;
+
+/// Lets nobody past without a valid key, nor beyond the tenant's rate.
+pub(crate) async fn require_key(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let principal = match who(&app, request.headers()).await {
+        Ok(principal) => principal,
+        Err(problem) => return problem.into_response(),
+    };
+    let whose = Whose(principal.tenant.clone());
+    if let Err(after) = app.rates.take(&principal.tenant) {
+        let mut response =
+            Problem::too_many("more requests than this tenant may make", after).into_response();
+        response.extensions_mut().insert(whose);
+        return response;
+    }
+    request.extensions_mut().insert(Caller(principal));
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(whose);
+    response
+}
+
+/// Whose key is shown.
+pub(crate) async fn who(app: &App, headers: &HeaderMap) -> Result<Principal, Problem> {
+    let Some(key) = shown(headers) else {
+        return Err(Problem::unauthorized());
+    };
+    app.keys
+        .authenticate(&key)
+        .await?
+        .ok_or_else(Problem::unauthorized)
+}
+
+/// The key of a request. Two that differ are none.
+fn shown(headers: &HeaderMap) -> Option<SecretString> {
+    let one = |name: &str| {
+        let mut all = headers.get_all(name).iter();
+        let value = all.next()?.to_str().ok()?;
+        all.next().is_none().then_some(value)
+    };
+    let bearer = one(header::AUTHORIZATION.as_str()).and_then(|text| {
+        let (scheme, key) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+    });
+    let key = match (bearer, one("x-api-key")) {
+        (Some(a), Some(b)) if a != b => return None,
+        (a, b) => a.or(b)?,
+    };
+    Some(SecretString::from(key))
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller, Problem> {
+        parts
+            .extensions
+            .get::<Caller>()
+            .cloned()
+            .ok_or_else(Problem::unauthorized)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Admin, Problem> {
+        let Caller(principal) = Caller::from_request_parts(parts, state).await?;
+        if principal.admin {
+            Ok(Admin)
+        } else {
+            Err(Problem::admin_only())
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What every request of the native API passes: a name of its own, its place among the others, a key, the tenant's rate.
+mod caller;
+mod rate;
+mod record;
+
+pub(crate) use caller::{Admin, Caller, require_key, who};
+pub(crate) use rate::Rates;
+pub(crate) use record::record;
