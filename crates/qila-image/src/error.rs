@@ -30,6 +30,20 @@ pub enum ImageError {
     /// No image for this machine, or of this name.
     #[error("{0}")]
     NoImage(String),
+    /// What the store itself has written is not as it was written.
+    #[error("{what} of the store of images: {why}")]
+    Store {
+        /// Which part.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// Somebody else works on the same.
+    #[error("the images are in use by another process")]
+    Busy,
+    /// Whoever asked for it no longer waits.
+    #[error("stopped before it was done")]
+    Stopped,
     /// An entry of a layer.
     #[error("layer {layer}, `{path}`: {why}")]
     Entry {

@@ -1,13 +1,13 @@
-//! One layer, applied over those before it.
+//! One layer: applied over those before it, or by itself.
 use crate::blob::Blob;
 use crate::error::ImageError;
 use crate::limits::{Bounded, Limits};
-use crate::own::Own;
 use crate::place::{clear, directory, kind, parts};
 use crate::tar::{Archive, Entry, Kind};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, fchmod, linkat, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
@@ -16,8 +16,43 @@ use std::os::unix::ffi::OsStrExt;
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
+/// What is remembered of a layer while it is unpacked, so that its whiteouts are for the layers beneath it.
+pub(crate) trait Marks {
+    /// Whether the layers beneath are not there, so that a place may be another one than they would make it.
+    const ALONE: bool;
+    /// A directory was made that no entry named.
+    fn implied(&mut self, dir: &OwnedFd) -> Result<(), Errno>;
+    /// A directory was made for an entry, or `kept`: it was there.
+    fn fresh(&mut self, dir: &OwnedFd, kept: bool) -> Result<(), Errno>;
+    /// An entry of this layer is at a name.
+    fn made(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<(), Errno>;
+    /// A whiteout of one name.
+    fn hide(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<(), Errno>;
+    /// An opaque whiteout: all that the lower layers have in a directory.
+    fn opaque(&mut self, dir: &OwnedFd) -> Result<(), Errno>;
+}
+
+/// Why an entry is not made.
+enum Why {
+    Refused(String),
+    /// What it means depends on the layers beneath, which are not there.
+    Below,
+}
+
+impl From<Errno> for Why {
+    fn from(errno: Errno) -> Why {
+        Why::Refused(errno.to_string())
+    }
+}
+
+impl From<std::io::Error> for Why {
+    fn from(error: std::io::Error) -> Why {
+        Why::Refused(error.to_string())
+    }
+}
+
 /// What all layers of an image have used, and may.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Used {
     limits: Limits,
     bytes: u64,
@@ -26,6 +61,15 @@ pub(crate) struct Used {
     left: u64,
     /// Devices, fifos and sockets, which are not made.
     pub skipped: u64,
+}
+
+/// What one layer has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Share {
+    bytes: u64,
+    entries: u64,
+    read: u64,
+    skipped: u64,
 }
 
 impl Used {
@@ -38,16 +82,70 @@ impl Used {
             skipped: 0,
         }
     }
+
+    /// What was used between `before` and now.
+    pub(crate) fn since(&self, before: &Used) -> Share {
+        Share {
+            bytes: self.bytes - before.bytes,
+            entries: self.entries - before.entries,
+            read: before.left - self.left,
+            skipped: self.skipped - before.skipped,
+        }
+    }
+
+    /// Counts a layer that was unpacked before as if it had been now.
+    pub(crate) fn add(&mut self, share: &Share, number: usize) -> Result<(), ImageError> {
+        let over = |why: String| ImageError::Entry {
+            layer: number,
+            path: "-".into(),
+            why,
+        };
+        self.bytes = self.bytes.saturating_add(share.bytes);
+        self.entries = self.entries.saturating_add(share.entries);
+        if self.bytes > self.limits.bytes {
+            return Err(over(more_bytes(self.limits.bytes)));
+        }
+        if self.entries > self.limits.entries {
+            return Err(over(more_entries(self.limits.entries)));
+        }
+        let left = self.left.checked_sub(share.read);
+        self.left = left.ok_or_else(|| over("the image's layers decompress to too much".into()))?;
+        Ok(())
+    }
 }
 
-/// Applies a layer, and verifies it to its last byte.
-pub(crate) fn apply(
+fn more_bytes(most: u64) -> String {
+    format!("the image unpacks to more than {most} bytes")
+}
+
+fn more_entries(most: u64) -> String {
+    format!("more than {most} entries")
+}
+
+/// Hashes what is decompressed: the layer's other name.
+struct Hashed<'a, R> {
+    from: R,
+    hash: &'a mut Sha256,
+}
+
+impl<R: Read> Read for Hashed<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.from.read(buffer)?;
+        self.hash.update(buffer.get(..n).unwrap_or(&[]));
+        Ok(n)
+    }
+}
+
+/// Applies a layer, and verifies it to its last byte. The SHA-256 of what it decompresses to, in hexadecimal; none if it means
+/// nothing without the layers beneath it.
+pub(crate) fn apply<M: Marks>(
     root: BorrowedFd<'_>,
     mut blob: Blob,
     media_type: &str,
     number: usize,
     used: &mut Used,
-) -> Result<(), ImageError> {
+    marks: &mut M,
+) -> Result<Option<String>, ImageError> {
     let most = used.limits.layer(blob.size());
     let decoder: Box<dyn Read + '_> = if media_type.ends_with("gzip") {
         Box::new(flate2::read::MultiGzDecoder::new(&mut blob))
@@ -64,34 +162,45 @@ pub(crate) fn apply(
     };
     // Also what is skipped costs time to unpack.
     let mut left = used.left;
+    let mut hash = Sha256::new();
+    let hashed = Hashed {
+        from: Bounded::new(decoder, most, &mut left),
+        hash: &mut hash,
+    };
     let mut layer = Layer {
         root,
-        archive: Archive::new(BufReader::with_capacity(
-            1 << 16,
-            Bounded::new(decoder, most, &mut left),
-        )),
+        archive: Archive::new(BufReader::with_capacity(1 << 16, hashed)),
         number,
-        own: Own::new(root).map_err(ImageError::errno("looking at the new root"))?,
+        marks,
         used,
     };
     while let Some(entry) = layer.next()? {
-        let done = layer.entry(&entry);
-        done.map_err(|why| layer.refused(&entry.path, why))?;
+        match layer.entry(&entry) {
+            Ok(()) => {}
+            Err(Why::Refused(why)) => return Err(layer.refused(&entry.path, why)),
+            Err(Why::Below) => return Ok(None),
+        }
     }
+    layer.rest()?;
     drop(layer);
     used.left = left;
-    blob.verify()
+    blob.verify()?;
+    Ok(Some(hex(&hash.finalize())))
 }
 
-struct Layer<'a, R> {
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+struct Layer<'a, R, M> {
     root: BorrowedFd<'a>,
     archive: Archive<R>,
     number: usize,
-    own: Own,
+    marks: &'a mut M,
     used: &'a mut Used,
 }
 
-impl<R: Read> Layer<'_, R> {
+impl<R: Read, M: Marks> Layer<'_, R, M> {
     fn refused(&self, path: &[u8], why: String) -> ImageError {
         ImageError::Entry {
             layer: self.number,
@@ -105,41 +214,58 @@ impl<R: Read> Layer<'_, R> {
         entry.map_err(|e| self.refused(b"-", e.to_string()))
     }
 
-    fn entry(&mut self, entry: &Entry) -> Result<(), String> {
+    /// Reads what follows the archive's end: it is part of what is hashed.
+    fn rest(&mut self) -> Result<(), ImageError> {
+        let mut buffer = vec![0u8; 64 * 1024];
+        loop {
+            let read = self.archive.rest(&mut buffer);
+            if read.map_err(|e| self.refused(b"-", e.to_string()))? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry) -> Result<(), Why> {
         let Some(path) = parts(&entry.path) else {
-            return Err("a path that leads upward".into());
+            return Err(Why::Refused("a path that leads upward".into()));
         };
         let Some((name, above)) = path.split_last() else {
             return Ok(()); // the root itself
         };
-        let text = |e: Errno| e.to_string();
         self.used.entries += 1;
-        let dir = self.directory(above).map_err(text)?;
+        let dir = self.directory(above)?;
         if self.used.entries > self.used.limits.entries {
-            return Err(format!("more than {} entries", self.used.limits.entries));
+            return Err(Why::Refused(more_entries(self.used.limits.entries)));
         }
         if *name == OPAQUE {
-            return self.own.opaque(&dir).map_err(text);
+            return Ok(self.marks.opaque(&dir)?);
         }
         if let Some(hidden) = name.strip_prefix(WHITEOUT) {
             return match hidden {
                 b"" | b"." | b".." => Ok(()),
-                hidden => self.own.hide(&dir, hidden).map_err(text),
+                hidden => Ok(self.marks.hide(&dir, hidden)?),
             };
         }
-        self.make(entry, &dir, name).map_err(|e| e.to_string())?;
-        self.own.made(&dir, name).map_err(text)
+        self.make(entry, &dir, name)?;
+        Ok(self.marks.made(&dir, name)?)
     }
 
-    fn directory(&mut self, parts: &[&[u8]]) -> Result<OwnedFd, Errno> {
-        let Layer { root, own, used, .. } = self;
-        directory(*root, parts, &mut |made| {
+    fn directory(&mut self, parts: &[&[u8]]) -> Result<OwnedFd, Why> {
+        let Layer {
+            root, marks, used, ..
+        } = self;
+        let found = directory(*root, parts, &mut |made| {
             used.entries += 1; // as much as if an entry named it
-            own.fresh(made)
+            marks.implied(made)
+        });
+        found.map_err(|errno| match (M::ALONE, errno) {
+            // Elsewhere, perhaps, by a link of a layer beneath.
+            (true, Errno::EXIST | Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => Why::Below,
+            (_, errno) => errno.into(),
         })
     }
 
-    fn make(&mut self, entry: &Entry, dir: &OwnedFd, name: &[u8]) -> std::io::Result<()> {
+    fn make(&mut self, entry: &Entry, dir: &OwnedFd, name: &[u8]) -> Result<(), Why> {
         let at = OsStr::from_bytes(name);
         if entry.kind == Kind::Special {
             self.used.skipped += 1;
@@ -147,6 +273,10 @@ impl<R: Read> Layer<'_, R> {
         }
         let there = kind(dir, name)?;
         let keep = entry.kind == Kind::Directory && there.is_some_and(|k| k.is_dir());
+        // A name that is a directory and another thing within one layer: what the first entry did to the layers beneath would be lost.
+        if M::ALONE && there.is_some_and(|k| k.is_dir() != (entry.kind == Kind::Directory)) {
+            return Err(Why::Below);
+        }
         if !keep {
             clear(dir, name)?;
         }
@@ -159,9 +289,7 @@ impl<R: Read> Layer<'_, R> {
                 }
                 let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
                 let made = openat(dir, at, flags, Mode::empty())?;
-                if !keep {
-                    self.own.fresh(&made)?;
-                }
+                self.marks.fresh(&made, keep)?;
                 fchmod(made, bits)?;
             }
             Kind::File => self.file(entry, dir, at)?,
@@ -183,8 +311,7 @@ impl<R: Read> Layer<'_, R> {
             }
             self.used.bytes = self.used.bytes.saturating_add(n as u64);
             if self.used.bytes > self.used.limits.bytes {
-                let why = format!("the image unpacks to more than {} bytes", self.used.limits.bytes);
-                return Err(std::io::Error::other(why));
+                return Err(std::io::Error::other(more_bytes(self.used.limits.bytes)));
             }
             file.write_all(buffer.get(..n).unwrap_or(&[]))?;
         }
@@ -193,13 +320,15 @@ impl<R: Read> Layer<'_, R> {
         Ok(())
     }
 
-    fn link(&mut self, to: &[u8], dir: &OwnedFd, at: &OsStr) -> std::io::Result<()> {
-        let wrong = |why: &str| std::io::Error::other(why.to_owned());
+    fn link(&mut self, to: &[u8], dir: &OwnedFd, at: &OsStr) -> Result<(), Why> {
+        let wrong = |why: &str| Why::Refused(why.to_owned());
         let path = parts(to).ok_or_else(|| wrong("a hard link that leads upward"))?;
         let (name, above) = path.split_last().ok_or_else(|| wrong("a hard link to nothing"))?;
         let from = self.directory(above)?;
-        if !kind(&from, name)?.is_some_and(|k| k.is_file()) {
-            return Err(wrong("a hard link to what is no file"));
+        match kind(&from, name)? {
+            Some(kind) if kind.is_file() => {}
+            None if M::ALONE => return Err(Why::Below),
+            _ => return Err(wrong("a hard link to what is no file")),
         }
         linkat(from.as_fd(), OsStr::from_bytes(name), dir, at, AtFlags::empty())?;
         Ok(())

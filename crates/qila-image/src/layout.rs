@@ -9,9 +9,7 @@ use std::collections::HashSet;
 use std::io::Read;
 
 /// Largest document in bytes.
-const MAX_DOCUMENT: u64 = 4 << 20;
-/// Longest `PATH` in bytes.
-const MAX_PATH: usize = 4096;
+pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
 /// Deepest nesting of indexes.
 const MAX_DEPTH: usize = 4;
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -22,10 +20,11 @@ struct Version {
     image_layout_version: String,
 }
 
+/// A list of images, or of lists.
 #[derive(Deserialize)]
-struct Index {
+pub(crate) struct Index {
     #[serde(default)]
-    manifests: Vec<Descriptor>,
+    pub manifests: Vec<Descriptor>,
 }
 
 /// What an image is made of.
@@ -35,25 +34,22 @@ pub(crate) struct Manifest {
     pub layers: Vec<Descriptor>,
 }
 
-/// What an image says of itself; its user, its command and its working directory are not asked for.
-#[derive(Deserialize)]
-struct Config {
-    #[serde(default)]
-    os: String,
-    #[serde(default)]
-    architecture: String,
-    #[serde(default)]
-    config: Option<Run>,
-}
-
-#[derive(Deserialize, Default)]
-struct Run {
-    #[serde(rename = "Env", default)]
-    env: Option<Vec<String>>,
-}
-
-fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, ImageError> {
+pub(crate) fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, ImageError> {
     serde_json::from_slice(bytes).map_err(|e| ImageError::format(what, e.to_string()))
+}
+
+impl Manifest {
+    /// Reads what has this digest.
+    pub(crate) fn parse(digest: &str, bytes: &[u8]) -> Result<Manifest, ImageError> {
+        let manifest: Manifest = parse(digest, bytes)?;
+        if manifest.layers.len() > MAX_LAYERS {
+            return Err(ImageError::format(
+                digest,
+                format!("more than {MAX_LAYERS} layers"),
+            ));
+        }
+        Ok(manifest)
+    }
 }
 
 fn file<T: DeserializeOwned>(layout: &OwnedFd, name: &str) -> Result<T, ImageError> {
@@ -66,7 +62,7 @@ fn file<T: DeserializeOwned>(layout: &OwnedFd, name: &str) -> Result<T, ImageErr
 }
 
 /// The name of this machine's processor, as images name it.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -74,32 +70,8 @@ fn architecture() -> &'static str {
     }
 }
 
-/// Verifies an image's configuration: it is for this machine. Its `PATH`, if it has one.
-pub(crate) fn path(layout: &OwnedFd, manifest: &Manifest) -> Result<Option<String>, ImageError> {
-    let bytes = Blob::small(layout, &manifest.config, MAX_DOCUMENT)?;
-    let config: Config = parse(&manifest.config.digest, &bytes)?;
-    let here = ["linux", architecture()];
-    if [&config.os, &config.architecture]
-        .iter()
-        .zip(here)
-        .any(|(said, here)| !said.is_empty() && *said != here)
-    {
-        return Err(ImageError::NoImage(format!(
-            "the image is for {}/{}, not for {}",
-            quoted(&config.os),
-            quoted(&config.architecture),
-            here.join("/")
-        )));
-    }
-    let env = config.config.unwrap_or_default().env.unwrap_or_default();
-    let path = env.iter().find_map(|v| v.strip_prefix("PATH="));
-    Ok(path
-        .filter(|p| !p.is_empty() && p.len() <= MAX_PATH && !p.contains('\0'))
-        .map(str::to_owned))
-}
-
 /// An image's own words, as a terminal can be shown them.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     text.escape_debug().take(100).collect()
 }
 
@@ -150,13 +122,7 @@ pub(crate) fn manifest(layout: &OwnedFd, name: Option<&str>) -> Result<(Descript
             level = parse::<Index>(&found.digest, &bytes)?.manifests;
             continue;
         }
-        let manifest: Manifest = parse(&found.digest, &bytes)?;
-        if manifest.layers.len() > MAX_LAYERS {
-            return Err(ImageError::format(
-                &found.digest,
-                format!("more than {MAX_LAYERS} layers"),
-            ));
-        }
+        let manifest = Manifest::parse(&found.digest, &bytes)?;
         return Ok((found, manifest));
     }
     Err(ImageError::format(

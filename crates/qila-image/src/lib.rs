@@ -1,21 +1,34 @@
-//! OCI image layouts: read, verified by digest, unpacked once into a directory that a sandbox shows read only.
+//! OCI images: pulled from a registry, read from a layout or built from a Dockerfile; verified by digest; each layer unpacked
+//! once, into a directory that every image with that layer shares and that sandboxes show read only, laid over one another.
 //!
 //! Nothing of an image is trusted. Every blob is hashed while it is read, and what was unpacked is used only once every digest
 //! agreed. Paths are resolved beneath the new root and never out of it; devices, set-id bits, owners and extended attributes
 //! are left out; sizes and numbers are bounded.
 #![forbid(unsafe_code)]
 
+mod alone;
 mod blob;
+mod config;
 mod error;
 mod layer;
 mod layout;
 mod limits;
+mod lock;
+mod merged;
 mod own;
 mod place;
+mod records;
+mod shelf;
+mod stack;
 mod store;
+mod sweep;
 mod tar;
 
+pub use config::ImageConfig;
 pub use error::ImageError;
 pub use limits::{Limits, MAX_LAYERS};
-pub use store::{Image, unpack, unpack_within};
+pub use merged::{Image, unpack, unpack_within};
+pub use stack::{Found, Stack};
+pub use store::{Layered, Store};
+pub use sweep::Swept;
 pub use tar::fuzz as fuzz_tar;

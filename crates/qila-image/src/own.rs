@@ -1,6 +1,7 @@
 //! Which entries are of the present layer: its whiteouts are for the layers beneath, whatever the order of its entries.
 //!
 //! Directories are known by their inode, so that a path through a link of the image is the same directory as one around it.
+use crate::layer::Marks;
 use crate::place::{clear, kind};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Dir, Mode, OFlags, fstat, openat};
@@ -45,17 +46,24 @@ impl Own {
     fn name(&self, dir: u64, name: &[u8]) -> (u64, u64) {
         (dir, self.key.hash_one(name))
     }
+}
 
-    /// A directory that was made just now; its inode may have been another's before.
-    pub(crate) fn fresh(&mut self, dir: impl AsFd) -> Result<(), Errno> {
+impl Marks for Own {
+    const ALONE: bool = false;
+
+    /// Its inode may have been another's before.
+    fn implied(&mut self, dir: &OwnedFd) -> Result<(), Errno> {
         let dir = inode(dir)?;
         self.above.remove(&dir);
         self.clean.insert(dir);
         Ok(())
     }
 
-    /// An entry of this layer.
-    pub(crate) fn made(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    fn fresh(&mut self, dir: &OwnedFd, kept: bool) -> Result<(), Errno> {
+        if kept { Ok(()) } else { self.implied(dir) }
+    }
+
+    fn made(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
         let here = inode(dir)?;
         self.names.insert(self.name(here, name));
         let (mut here, mut held) = (here, None::<OwnedFd>);
@@ -73,8 +81,7 @@ impl Own {
         Ok(())
     }
 
-    /// A whiteout of one name.
-    pub(crate) fn hide(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    fn hide(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
         let here = inode(dir)?;
         if !self.clean.contains(&here) {
             self.lower(dir, here, name, 0)?;
@@ -82,11 +89,12 @@ impl Own {
         Ok(())
     }
 
-    /// An opaque whiteout: all that the lower layers have in a directory.
-    pub(crate) fn opaque(&mut self, dir: &OwnedFd) -> Result<(), Errno> {
+    fn opaque(&mut self, dir: &OwnedFd) -> Result<(), Errno> {
         self.prune(&openat(dir, ".", LISTED, Mode::empty())?, 0)
     }
+}
 
+impl Own {
     fn prune(&mut self, dir: &OwnedFd, depth: usize) -> Result<(), Errno> {
         let here = inode(dir)?;
         // Once is enough: what comes to be there afterwards is of this layer.

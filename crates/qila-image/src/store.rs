@@ -1,108 +1,269 @@
-//! Where unpacked images are kept: one directory each, named by digest, complete or not there.
-use crate::blob::Blob;
+//! Where images are kept: their layers, one directory each, and what is known of them.
+use crate::blob::Descriptor;
+use crate::config::ImageConfig;
 use crate::error::ImageError;
-use crate::layer::{Used, apply};
-use crate::layout::{manifest, path};
+use crate::layer::Used;
+use crate::layout::{Manifest, manifest};
 use crate::limits::Limits;
-use qila_workspace::remove_tree;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, fsync, mkdirat, open, openat, renameat, syncfs};
+use crate::lock::{How, Lock, PATIENCE, attempt, wait};
+use crate::merged;
+use crate::records::{self, Record};
+use crate::shelf::{About, Shelved, TREE, claim, named, shelve};
+use crate::stack::Stack;
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, open, openat};
 use rustix::io::Errno;
-use std::ffi::OsStr;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-const UNFINISHED: &str = "unfinished";
-const ROOT: &str = "rootfs";
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
+/// Folders of a store. `empty` has nothing in it: a layer that must be shown through overlayfs is laid over it.
+pub(crate) const FOLDERS: [&str; 9] = [
+    "layers",
+    "known",
+    "images",
+    "refs",
+    "blobs",
+    "blobs/sha256",
+    "slots",
+    "tmp",
+    "empty",
+];
 
-/// An unpacked image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
-    /// Its root file system.
-    pub root: PathBuf,
+/// A directory in which images are kept. Several processes may use one at the same time.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) path: PathBuf,
+    pub(crate) dir: OwnedFd,
+    pub(crate) limits: Limits,
+}
+
+/// An image, ready to be shown. As long as this value lives, no sweep takes the image away.
+#[derive(Debug)]
+pub struct Layered {
+    /// Directories to lay over each other, the uppermost first. A single one is shown as it is; several need overlayfs with the
+    /// option `userxattr`.
+    pub lower: Vec<PathBuf>,
     /// Digest of its manifest.
     pub digest: String,
-    /// The `PATH` that it wants its programs to be looked for in.
-    pub path: Option<String>,
-    /// Whether it was unpacked just now.
-    pub fresh: bool,
-    /// Devices, fifos and sockets that were left out, if it was.
-    pub skipped: u64,
+    /// How it wants to be run.
+    pub config: ImageConfig,
+    /// Layers that were unpacked just now.
+    pub fresh: usize,
+    _held: Lock,
 }
 
-/// Unpacks the image of a layout, of this name where it has several, into the store; or finds it there.
-pub fn unpack(layout: &Path, name: Option<&str>, store: &Path) -> Result<Image, ImageError> {
-    unpack_within(layout, name, store, &Limits::default())
+/// What came of laying an image's layers over each other.
+pub(crate) enum Assembled {
+    Image(Box<Layered>),
+    /// Blobs that are in the store as layers are needed after all, since the image has to be unpacked into one directory.
+    NeedsAll,
 }
 
-/// The same, with limits of one's own.
-pub fn unpack_within(
-    layout: &Path,
-    name: Option<&str>,
-    store: &Path,
-    limits: &Limits,
-) -> Result<Image, ImageError> {
-    let at = |path: &Path| format!("opening {}", path.display());
-    let dir = open(layout, DIRECTORY | OFlags::PATH, Mode::empty()).map_err(ImageError::errno(at(layout)))?;
-    let (descriptor, manifest) = manifest(&dir, name)?;
-    let hex = descriptor.hex()?;
-    let place = format!("sha256-{hex}");
-    let mut image = Image {
-        root: store.join(&place).join(ROOT),
-        digest: descriptor.digest.clone(),
-        path: path(&dir, &manifest)?,
-        fresh: false,
-        skipped: 0,
-    };
-    match mkdirat(CWD, store, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(e) => return Err(ImageError::errno(format!("making {}", store.display()))(e)),
+impl Store {
+    /// Opens a store, and makes it if it is not there.
+    pub fn open(path: &Path, limits: Limits) -> Result<Store, ImageError> {
+        let made = |result: Result<(), Errno>, what: &Path| match result {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(e) => Err(ImageError::errno(format!("making {}", what.display()))(e)),
+        };
+        made(mkdirat(CWD, path, Mode::RWXU), path)?;
+        let dir = open(path, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
+            .map_err(ImageError::errno(format!("opening {}", path.display())))?;
+        for folder in FOLDERS {
+            let bits = if folder == "empty" { 0o755 } else { 0o700 };
+            made(
+                mkdirat(&dir, folder, Mode::from_raw_mode(bits)),
+                &path.join(folder),
+            )?;
+        }
+        Ok(Store {
+            path: path.to_owned(),
+            dir,
+            limits,
+        })
     }
-    let flags = DIRECTORY | OFlags::NOFOLLOW;
-    let store_dir = open(store, flags, Mode::empty()).map_err(ImageError::errno(at(store)))?;
-    let there = || openat(&store_dir, place.as_str(), flags, Mode::empty()).is_ok();
-    // Complete or not there: only who unpacks waits for who unpacks.
-    if there() {
-        return Ok(image);
-    }
-    let _lock = lock(&store_dir).map_err(ImageError::errno("locking the images"))?;
-    if there() {
-        return Ok(image);
-    }
-    // What an unpacking that was cut off has left.
-    remove_tree(&store_dir, OsStr::new(UNFINISHED))
-        .map_err(|e| ImageError::format(UNFINISHED, format!("it cannot be removed: {e}")))?;
-    let prepared = prepare(&store_dir).map_err(ImageError::errno("making the image's directory"))?;
-    let mut used = Used::new(limits);
-    let layers = manifest.layers.iter().enumerate();
-    let unpacked = layers.map(|(i, layer)| {
-        let blob = Blob::open(&dir, layer)?;
-        apply(prepared.as_fd(), blob, &layer.media_type, i + 1, &mut used)
-    });
-    let finished = unpacked.collect::<Result<(), _>>().and_then(|()| {
-        syncfs(&prepared)
-            .and_then(|()| renameat(&store_dir, UNFINISHED, &store_dir, place.as_str()))
-            .and_then(|()| fsync(&store_dir))
-            .map_err(ImageError::errno("keeping the image"))
-    });
-    if let Err(e) = finished {
-        let _ = remove_tree(&store_dir, OsStr::new(UNFINISHED)); // else the next one does
-        return Err(e);
-    }
-    (image.fresh, image.skipped) = (true, used.skipped);
-    Ok(image)
-}
 
-fn lock(store: &OwnedFd) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat(store, "lock", flags, Mode::from_raw_mode(0o600))?;
-    rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
-    Ok(file)
-}
+    /// Takes the image of a layout, of this name where it has several, into the store; or finds it there.
+    pub fn layout(&self, layout: &Path, name: Option<&str>) -> Result<Layered, ImageError> {
+        let at = format!("opening {}", layout.display());
+        let from = open(layout, DIRECTORY | OFlags::PATH, Mode::empty()).map_err(ImageError::errno(at))?;
+        let (descriptor, manifest) = manifest(&from, name)?;
+        let _user = self.user(&|| false)?;
+        match self.assemble(&from, &descriptor, &manifest, true, &|| false)? {
+            Assembled::Image(image) => Ok(*image),
+            Assembled::NeedsAll => Err(ImageError::format(
+                &descriptor.digest,
+                "its layers cannot be laid over each other",
+            )),
+        }
+    }
 
-fn prepare(store: &OwnedFd) -> Result<OwnedFd, Errno> {
-    mkdirat(store, UNFINISHED, Mode::RWXU)?;
-    let root = format!("{UNFINISHED}/{ROOT}");
-    mkdirat(store, root.as_str(), Mode::from_raw_mode(0o755))?;
-    openat(store, root.as_str(), DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
+    /// The image whose manifest has this digest, if it is there.
+    pub fn image(&self, digest: &str) -> Result<Option<Layered>, ImageError> {
+        let _user = self.user(&|| false)?;
+        self.kept(digest.strip_prefix("sha256:").unwrap_or(digest))
+    }
+
+    /// Keeps sweeps away while something is added.
+    pub(crate) fn user(&self, stop: &dyn Fn() -> bool) -> Result<Lock, ImageError> {
+        wait(&self.dir, "users", How::Shared, PATIENCE, stop)
+    }
+
+    pub(crate) fn kept(&self, hex: &str) -> Result<Option<Layered>, ImageError> {
+        if hex.len() != 64 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(ImageError::format(hex, "only sha256 digests are read"));
+        }
+        let path = format!("images/{hex}");
+        let Some(file) = records::open(&self.dir, &path)? else {
+            return Ok(None);
+        };
+        let held = attempt(file, How::Shared).map_err(ImageError::errno("holding the image"))?;
+        let held = held.ok_or(ImageError::Busy)?;
+        let Some(record) = records::read::<Record>(&self.dir, &path)? else {
+            return Ok(None);
+        };
+        // A record whose layers somebody took away is no image.
+        let there = |place: &String| {
+            openat(&self.dir, place.as_str(), DIRECTORY | OFlags::PATH, Mode::empty()).is_ok()
+        };
+        if !record.lower.iter().all(there) {
+            return Ok(None);
+        }
+        Ok(Some(Layered {
+            lower: record.lower.iter().map(|l| self.path.join(l)).collect(),
+            digest: record.digest,
+            config: record.config,
+            fresh: 0,
+            _held: held,
+        }))
+    }
+
+    /// Unpacks what is not there yet of an image whose blobs are beneath `from`; `all`: every one of them.
+    pub(crate) fn assemble(
+        &self,
+        from: &OwnedFd,
+        descriptor: &Descriptor,
+        manifest: &Manifest,
+        all: bool,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Assembled, ImageError> {
+        let hex = descriptor.hex()?;
+        let config = ImageConfig::read(from, manifest)?;
+        if let Some(image) = self.kept(hex)? {
+            return Ok(Assembled::Image(Box::new(image)));
+        }
+        let mut used = Used::new(&self.limits);
+        let (mut layers, mut fresh) = (Vec::new(), 0);
+        for (i, blob) in manifest.layers.iter().enumerate() {
+            if stop() {
+                return Err(ImageError::Stopped);
+            }
+            let Shelved::Yes { about, fresh: new } = shelve(&self.dir, from, blob, i + 1, &mut used, stop)?
+            else {
+                return self.merge(from, descriptor, manifest, config, all, stop);
+            };
+            let said = config.diff_ids.get(i);
+            if let Some(said) = said.filter(|said| **said != named(&about.diff)) {
+                return Err(ImageError::Digest { digest: said.clone() });
+            }
+            fresh += usize::from(new);
+            layers.push(*about);
+        }
+        let Some(lower) = self.pile(&layers)? else {
+            return self.merge(from, descriptor, manifest, config, all, stop);
+        };
+        let record = Record {
+            digest: descriptor.digest.clone(),
+            layers: layers.into_iter().map(|l| l.diff).collect(),
+            lower,
+            config,
+        };
+        self.record(hex, &record, fresh, stop).map(Assembled::Image)
+    }
+
+    fn merge(
+        &self,
+        from: &OwnedFd,
+        descriptor: &Descriptor,
+        manifest: &Manifest,
+        config: ImageConfig,
+        all: bool,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Assembled, ImageError> {
+        if !all {
+            return Ok(Assembled::NeedsAll);
+        }
+        let image = merged::merge(from, descriptor, manifest, &self.path, &self.limits)?;
+        let hex = descriptor.hex()?;
+        let record = Record {
+            digest: image.digest,
+            layers: Vec::new(),
+            lower: vec![format!("{}/{}", merged::place(hex), merged::ROOT)],
+            config,
+        };
+        let fresh = if image.fresh { manifest.layers.len() } else { 0 };
+        self.record(hex, &record, fresh, stop).map(Assembled::Image)
+    }
+
+    fn record(
+        &self,
+        hex: &str,
+        record: &Record,
+        fresh: usize,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Box<Layered>, ImageError> {
+        // A record that somebody holds must not be replaced by another file.
+        let _claim = claim(&self.dir, hex, stop)?;
+        if let Some(kept) = self.kept(hex)? {
+            return Ok(Box::new(Layered { fresh, ..kept }));
+        }
+        records::write(&self.dir, "images", hex, record)?;
+        let kept = self.kept(hex)?.ok_or_else(|| ImageError::Store {
+            what: record.digest.clone(),
+            why: "it vanished".into(),
+        })?;
+        Ok(Box::new(Layered { fresh, ..kept }))
+    }
+
+    /// Which layers are shown, the uppermost first, of those given from the lowest on. None: laid over each other they would not
+    /// be what they are when one is unpacked over the other.
+    fn pile(&self, layers: &[About]) -> Result<Option<Vec<String>>, ImageError> {
+        let place = |layer: &About| format!("layers/{}/{TREE}", layer.diff);
+        let looked = |e| ImageError::errno("looking at the layers")(e);
+        let mut shown: Vec<String> = Vec::new();
+        for (i, layer) in layers.iter().enumerate() {
+            if !shown.is_empty() && !layer.shape.implied.is_empty() {
+                let below: Vec<PathBuf> = shown.iter().rev().map(|l| self.path.join(l)).collect();
+                let below = Stack::open(&below).map_err(looked)?;
+                let named: HashSet<&String> = layer.shape.named.iter().collect();
+                for path in &layer.shape.implied {
+                    let found = below.plain(path).map_err(looked)?;
+                    let same = found
+                        .is_none_or(|(kind, mode)| kind.is_dir() && (mode == 0o755 || named.contains(path)));
+                    if !same {
+                        return Ok(None);
+                    }
+                }
+            }
+            if layer.shape.bottom {
+                shown.clear();
+            }
+            // Of a layer that comes twice only the upper one can be seen; overlayfs takes no directory twice.
+            let again = layers
+                .get(i + 1..)
+                .unwrap_or(&[])
+                .iter()
+                .any(|l| l.diff == layer.diff);
+            if !layer.empty && !again {
+                shown.push(place(layer));
+            }
+        }
+        shown.reverse();
+        let whiteouts = layers.iter().any(|l| l.shape.whiteouts);
+        if shown.is_empty() || (shown.len() == 1 && whiteouts) {
+            shown.push("empty".into());
+        }
+        Ok(Some(shown))
+    }
 }

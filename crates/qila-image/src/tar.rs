@@ -132,6 +132,11 @@ impl<R: Read> Archive<R> {
         }
     }
 
+    /// What comes after the end.
+    pub(crate) fn rest(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.from.read(buffer)
+    }
+
     fn small(&mut self) -> Result<Vec<u8>> {
         if self.left > MAX_EXTENDED {
             return wrong("an extended header over 64 KiB");
