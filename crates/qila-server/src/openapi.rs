@@ -29,11 +29,25 @@ impl Modify for Keys {
     }
 }
 
+/// Names each operation after its group and what it does: `sandboxes_list`.
+fn name_operations(document: &mut utoipa::openapi::OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let all = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+        for operation in all.into_iter().flatten() {
+            let group = operation.tags.as_ref().and_then(|tags| tags.first());
+            if let (Some(group), Some(name)) = (group, &operation.operation_id) {
+                operation.operation_id = Some(format!("{group}_{name}"));
+            }
+        }
+    }
+}
+
 /// The description of the native API, as JSON.
 pub fn document() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     TEXT.get_or_init(|| {
-        let (_, document) = crate::v1::routes(std::time::Duration::ZERO).split_for_parts();
+        let (_, mut document) = crate::v1::routes(std::time::Duration::ZERO).split_for_parts();
+        name_operations(&mut document);
         let mut text = document.to_pretty_json().unwrap_or_default();
         text.push('\n');
         text

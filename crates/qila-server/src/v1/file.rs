@@ -111,6 +111,7 @@ pub(crate) struct DirQuery {
     /// A directory inside; absent: the sandbox's home.
     path: Option<String>,
     /// So many levels, from 1 to 64; 1 if absent.
+    #[param(minimum = 1, maximum = 64)]
     depth: Option<u32>,
 }
 

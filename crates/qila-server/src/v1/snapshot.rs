@@ -75,6 +75,7 @@ pub(crate) struct ListQuery {
     /// Only those of this sandbox.
     sandbox: Option<String>,
     /// At most so many, from 1 to 1,000; 100 if absent.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// Where the list goes on, as the part before it said in `next`.
     after: Option<String>,

@@ -70,6 +70,7 @@ pub(crate) struct LogLineView {
 #[into_params(parameter_in = Query)]
 pub(crate) struct LogsQuery {
     /// The newest so many lines, from 1 to 1,000; 100 if absent.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 

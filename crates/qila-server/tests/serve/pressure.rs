@@ -1,0 +1,236 @@
+//! Too much at once, clients that vanish, TLS, and the end.
+use crate::client::{ask, raw};
+use crate::running::{start, with};
+use qila_server::{Config, ServeError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+#[tokio::test]
+async fn beyond_its_rate_a_tenant_waits_and_others_do_not() {
+    let mut server = with(|c| (c.limits.rate, c.limits.burst) = (1, 5)).await;
+    for _ in 0..5 {
+        assert_eq!(server.ask("GET", "/v1/policies", "").await.status, 200);
+    }
+    let refused = server.ask("GET", "/v1/policies", "").await;
+    refused.problem(429);
+    assert_eq!(refused.headers["retry-after"], "1");
+    server.key = server.key_of("two", false, None).await;
+    assert_eq!(server.ask("GET", "/v1/policies", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn beyond_the_places_a_request_is_turned_away_and_a_stream_gives_its_place_back() {
+    let server = with(|c| c.limits.requests = 2).await;
+    let request = format!(
+        "GET /v1/events HTTP/1.1\r\nhost: a\r\nx-api-key: {}\r\n\r\n",
+        server.key
+    );
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(server.at).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = [0; 15];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200 OK");
+        streams.push(stream);
+    }
+    let refused = server.ask("GET", "/v1/policies", "").await;
+    refused.problem(429);
+    assert!(refused.headers.contains_key("retry-after"));
+    drop(streams);
+    for _ in 0..100 {
+        if server.ask("GET", "/v1/policies", "").await.status == 200 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("a client that vanished keeps its place");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_requests_at_once_are_all_answered() {
+    let server = Arc::new(with(|c| c.limits.requests = 50).await);
+    *server.node.create_takes.lock().unwrap() = Duration::from_millis(50);
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..400 {
+        let server = Arc::clone(&server);
+        all.spawn(async move { server.ask("POST", "/v1/sandboxes", "{}").await });
+    }
+    let (mut made, mut refused) = (0, 0);
+    while let Some(answer) = all.join_next().await {
+        let answer = answer.unwrap();
+        match answer.status.as_u16() {
+            201 => made += 1,
+            429 => {
+                assert!(answer.headers.contains_key("retry-after"));
+                refused += 1;
+            }
+            other => panic!("{other}: {}", answer.text()),
+        }
+    }
+    assert_eq!(made + refused, 400);
+    assert!(made >= 50, "{made}");
+    assert_eq!(
+        server.node.created.load(std::sync::atomic::Ordering::SeqCst),
+        made
+    );
+}
+
+#[tokio::test]
+async fn the_end_lets_requests_finish_and_streams_stop() {
+    let server = with(|c| c.drain = Duration::from_secs(5)).await;
+    *server.node.create_takes.lock().unwrap() = Duration::from_millis(400);
+    let request = format!(
+        "GET /v1/events HTTP/1.1\r\nhost: a\r\nx-api-key: {}\r\n\r\n",
+        server.key
+    );
+    let mut stream = TcpStream::connect(server.at).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.read_exact(&mut [0; 15]).await.unwrap();
+    let (at, key) = (server.at, server.key.clone());
+    let slow = tokio::spawn(async move {
+        let headers = [("x-api-key", key.as_str()), ("content-type", "application/json")];
+        ask(at, "POST", "/v1/sandboxes", &headers, b"{}").await
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.end.send(()).unwrap();
+    let begun = Instant::now();
+    assert_eq!(server.served.await.unwrap().cut_off, 0);
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert_eq!(slow.await.unwrap().status, 201);
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.ends_with("0\r\n\r\n"), "a whole answer: {rest}");
+    assert!(TcpStream::connect(at).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn what_does_not_finish_is_cut_off() {
+    let server = with(|c| c.drain = Duration::from_millis(200)).await;
+    let at = format!("/v1/sandboxes/{}/exec", server.sandbox().id);
+    let (address, key) = (server.at, server.key.clone());
+    let slow = tokio::spawn(async move {
+        let body = r#"{"argv": ["sleep"]}"#;
+        let head = format!(
+            "POST {at} HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        raw(address, head.as_bytes()).await
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.end.send(()).unwrap();
+    assert_eq!(server.served.await.unwrap().cut_off, 1);
+    assert_eq!(slow.await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn other_addresses_need_tls_or_to_be_asked_for() {
+    let server = start().await;
+    let mut config = Config::new(server.node.clone(), server.store.clone());
+    config.listen = vec!["0.0.0.0:0".parse().unwrap()];
+    let refused = qila_server::serve(config.clone(), async {}, |_| {}).await;
+    assert!(matches!(refused, Err(ServeError::Clear(_))), "{refused:?}");
+    config.insecure = true;
+    assert!(qila_server::serve(config.clone(), async {}, |_| {}).await.is_ok());
+    config.domain = Some("no domain".into());
+    assert!(matches!(
+        qila_server::serve(config.clone(), async {}, |_| {}).await,
+        Err(ServeError::Domain(_))
+    ));
+    config.listen = vec![];
+    config.domain = None;
+    assert!(matches!(
+        qila_server::serve(config, async {}, |_| {}).await,
+        Err(ServeError::Nowhere)
+    ));
+}
+
+#[tokio::test]
+async fn tls_speaks_both_versions_of_http() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (cert, key) = (directory.path().join("c.pem"), directory.path().join("k.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let missing = directory.path().join("none");
+    let server = with(|c| c.tls = Some((cert.clone(), key))).await;
+    let mut config = Config::new(server.node.clone(), server.store.clone());
+    config.tls = Some((cert, missing));
+    assert!(matches!(
+        qila_server::serve(config, async {}, |_| {}).await,
+        Err(ServeError::Pem { .. })
+    ));
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    for alpn in ["h2", "http/1.1"] {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut client = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots.clone())
+            .with_no_client_auth();
+        client.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+        let stream = TcpStream::connect(server.at).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+        let stream = connector
+            .connect("localhost".try_into().unwrap(), stream)
+            .await
+            .unwrap();
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let request = http::Request::builder()
+            .uri("https://localhost/healthz")
+            .header("host", "localhost");
+        let request = request
+            .body(http_body_util::Empty::<bytes::Bytes>::new())
+            .unwrap();
+        let status = if alpn == "h2" {
+            let executor = hyper_util::rt::TokioExecutor::new();
+            let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap().status()
+        } else {
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap().status()
+        };
+        assert_eq!(status, 200, "{alpn}");
+    }
+}
+
+#[tokio::test]
+async fn every_request_is_one_line_of_the_log_without_secrets() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&lines);
+    let server = with(move |c| {
+        c.log = Some(Arc::new(move |line| into.lock().unwrap().push(line.clone())));
+    })
+    .await;
+    server
+        .ask("GET", "/v1/sandboxes/none?x=secret-in-the-query", "")
+        .await
+        .problem(404);
+    ask(
+        server.at,
+        "GET",
+        "/",
+        &[("e2b-sandbox-id", "none"), ("e2b-sandbox-port", "80")],
+        b"",
+    )
+    .await;
+    let lines = lines.lock().unwrap();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0]["route"], "/v1/sandboxes/{sandbox}");
+    assert_eq!(
+        (&lines[0]["tenant"], &lines[0]["status"]),
+        (&"one".into(), &404.into())
+    );
+    assert_eq!(
+        (&lines[1]["sandbox"], &lines[1]["port"]),
+        (&"none".into(), &80.into())
+    );
+    let text = format!("{lines:?}");
+    assert!(!text.contains("secret-in-the-query") && !text.contains(&server.key));
+}

@@ -1,0 +1,263 @@
+//! Programs: run to the end, listened to, spoken to.
+use crate::running::{Running, start};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+async fn exec(server: &Running, body: Value) -> Value {
+    let at = format!("/v1/sandboxes/{}/exec", server.sandbox().id);
+    let answer = server.ask("POST", &at, &body.to_string()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
+#[tokio::test]
+async fn a_program_is_run_and_its_end_is_told() {
+    let server = start().await;
+    let said = exec(&server, json!({"argv": ["echo", "a", "ü"]})).await;
+    assert_eq!(
+        said,
+        json!({
+            "exit_code": 0, "signal": null, "stdout": "a ü\n", "stdout_encoding": "utf8", "stderr": "",
+            "stderr_encoding": "utf8", "truncated": false, "timed_out": false,
+        })
+    );
+    let said = exec(&server, json!({"argv": ["exit", "7"]})).await;
+    assert_eq!((&said["exit_code"], &said["stderr"]), (&json!(7), &json!("no\n")));
+    let said = exec(&server, json!({"argv": ["cat"], "stdin": "in"})).await;
+    assert_eq!(said["stdout"], "in");
+    let said = exec(
+        &server,
+        json!({"argv": ["cat"], "stdin": "//4A", "stdin_encoding": "base64"}),
+    )
+    .await;
+    assert_eq!(
+        (&said["stdout"], &said["stdout_encoding"]),
+        (&json!("//4A"), &json!("base64"))
+    );
+    let said = exec(&server, json!({"argv": ["flood", "48"]})).await;
+    assert_eq!(said["truncated"], true);
+    assert_eq!(said["stdout"].as_str().unwrap().len(), 1 << 20);
+    let begun = Instant::now();
+    let said = exec(&server, json!({"argv": ["sleep"], "timeout_ms": 100})).await;
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert_eq!((&said["timed_out"], &said["signal"]), (&json!(true), &json!(9)));
+    let at = format!("/v1/sandboxes/{}/exec", server.sandbox().id);
+    for bad in [
+        "{}",
+        r#"{"argv": []}"#,
+        r#"{"argv": ["a"], "shell": "a"}"#,
+        r#"{"argv": ["a"], "timeout_ms": 0}"#,
+        r#"{"argv": ["a"], "stdin": "!", "stdin_encoding": "base64"}"#,
+        r#"{"argv": ["a"], "input": true}"#,
+    ] {
+        server.ask("POST", &at, bad).await.problem(400);
+    }
+}
+
+#[tokio::test]
+async fn a_program_whose_client_goes_away_is_killed() {
+    let server = start().await;
+    let at = format!("/v1/sandboxes/{}/exec", server.sandbox().id);
+    let asked = server.ask("POST", &at, r#"{"argv": ["sleep"]}"#);
+    assert!(
+        tokio::time::timeout(Duration::from_millis(200), asked)
+            .await
+            .is_err()
+    );
+    for _ in 0..50 {
+        if server
+            .node
+            .signals
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|(_, signal)| *signal == 9)
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it goes on");
+}
+
+#[tokio::test]
+async fn what_a_program_says_is_a_stream_of_events() {
+    let server = start().await;
+    let at = format!("/v1/sandboxes/{}/exec/stream", server.sandbox().id);
+    let said = server.ask("POST", &at, r#"{"argv": ["echo", "hello"]}"#).await;
+    assert_eq!(said.headers["content-type"], "text/event-stream");
+    let text = said.text();
+    let events: Vec<_> = text.split("\n\n").filter(|e| !e.is_empty()).collect();
+    assert!(
+        events[0].contains("event: started") && events[0].contains("data: {\"pid\":"),
+        "{text}"
+    );
+    assert!(
+        events[1].contains("event: stdout") && events[1].contains("id: 6"),
+        "{text}"
+    );
+    assert!(
+        events[1].contains(r#"{"data":"hello\n","encoding":"utf8"}"#),
+        "{text}"
+    );
+    assert!(
+        events[2].contains("event: ended") && events[2].contains("\"exit_code\":0"),
+        "{text}"
+    );
+    let killed = server
+        .ask("POST", &at, r#"{"argv": ["sleep"], "timeout_ms": 50}"#)
+        .await
+        .text();
+    assert!(killed.contains(r#"{"exit_code":null,"signal":9}"#), "{killed}");
+}
+
+#[tokio::test]
+async fn a_program_is_come_back_to_and_spoken_to() {
+    let server = start().await;
+    let me = crate::running::tenant("one");
+    let sandbox = server.sandbox().id;
+    let exec = qila_api::Exec {
+        argv: vec!["sleep".into()],
+        ..Default::default()
+    };
+    let mut process = qila_api::Node::exec(&*server.node, &me, &sandbox, exec)
+        .await
+        .unwrap();
+    let at = format!("/v1/sandboxes/{sandbox}/processes/{}", process.pid.0);
+    let stream = server
+        .ask_with("GET", &format!("{at}/stream"), "", &[("last-event-id", "17")])
+        .await
+        .text();
+    assert!(
+        stream.contains("From(17)") && stream.contains("id: 25"),
+        "{stream}"
+    );
+    server
+        .ask_with("GET", &format!("{at}/stream"), "", &[("last-event-id", "x")])
+        .await
+        .problem(400);
+    assert_eq!(
+        server
+            .ask("POST", &format!("{at}/input"), r#"{"data": "hi"}"#)
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        process.output.recv().await,
+        Some(qila_api::Output::Stdout("hi".into()))
+    );
+    assert_eq!(
+        server
+            .ask("POST", &format!("{at}/resize"), r#"{"rows": 3, "cols": 4}"#)
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        process.output.recv().await,
+        Some(qila_api::Output::Stderr("3x4".into()))
+    );
+    server
+        .ask("POST", &format!("{at}/signal"), r#"{"signal": "NO"}"#)
+        .await
+        .problem(400);
+    assert_eq!(
+        server
+            .ask("POST", &format!("{at}/signal"), r#"{"signal": "sigint"}"#)
+            .await
+            .status,
+        204
+    );
+    assert_eq!(*server.node.signals.lock().unwrap(), [(process.pid.0, 2)]);
+    let other = format!("/v1/sandboxes/{sandbox}/processes/tag:none/signal");
+    server
+        .ask("POST", &other, r#"{"signal": "9"}"#)
+        .await
+        .problem(404);
+}
+
+#[tokio::test]
+async fn a_web_socket_goes_both_ways() {
+    let server = start().await;
+    let at = format!("ws://{}/v1/sandboxes/{}/exec/ws", server.at, server.sandbox().id);
+    let open = async || {
+        let mut request = at.as_str().into_client_request().unwrap();
+        request
+            .headers_mut()
+            .insert("x-api-key", server.key.parse().unwrap());
+        let stream = tokio::net::TcpStream::connect(server.at).await.unwrap();
+        tokio_tungstenite::client_async(request, stream).await.unwrap().0
+    };
+    let mut socket = open().await;
+    socket.send(Message::text(r#"{"argv": ["cat"]}"#)).await.unwrap();
+    let started = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    assert!(started.contains("started"), "{started}");
+    socket.send(Message::binary(b"abc".to_vec())).await.unwrap();
+    assert_eq!(
+        socket.next().await.unwrap().unwrap(),
+        Message::binary(b"\x01abc".to_vec())
+    );
+    socket
+        .send(Message::text(r#"{"resize": {"rows": 5, "cols": 6}}"#))
+        .await
+        .unwrap();
+    assert_eq!(
+        socket.next().await.unwrap().unwrap(),
+        Message::binary(b"\x025x6".to_vec())
+    );
+    socket.send(Message::text(r#"{"end": {}}"#)).await.unwrap();
+    let ended = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    assert_eq!(
+        serde_json::from_str::<Value>(&ended).unwrap()["ended"]["exit_code"],
+        0
+    );
+    assert!(matches!(socket.next().await, Some(Ok(Message::Close(_)))));
+
+    for bad in [r#"{"argv": []}"#, "no json", r#"{"argv": ["cat"], "more": 1}"#] {
+        let mut socket = open().await;
+        socket.send(Message::text(bad)).await.unwrap();
+        let told = socket.next().await.unwrap().unwrap().into_text().unwrap();
+        assert!(told.contains(r#""status":400"#), "{told}");
+    }
+    let mut socket = open().await;
+    let gone = r#"{"argv": ["sleep"], "kill_on_disconnect": true}"#;
+    socket.send(Message::text(gone)).await.unwrap();
+    socket.next().await.unwrap().unwrap();
+    drop(socket);
+    for _ in 0..50 {
+        if !server.node.signals.lock().unwrap().is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it goes on");
+}
+
+#[tokio::test]
+async fn events_go_on_where_they_broke_off() {
+    let server = start().await;
+    let bearer = format!("Bearer {}", server.key);
+    for (path, header, first) in [
+        ("/v1/events?after=4", None, 5),
+        ("/v1/events?after=4", Some("9"), 10),
+    ] {
+        let text = head(&server, path, &bearer, header).await;
+        assert!(
+            text.contains(&format!("id: {first}\n")) && text.contains(r#""kind":"created""#),
+            "{text}"
+        );
+    }
+}
+
+/// What comes in half a second.
+async fn head(server: &Running, path: &str, bearer: &str, last: Option<&str>) -> String {
+    let last = last
+        .map(|l| format!("last-event-id: {l}\r\n"))
+        .unwrap_or_default();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nauthorization: {bearer}\r\n{last}\r\n");
+    crate::client::raw(server.at, request.as_bytes()).await
+}
