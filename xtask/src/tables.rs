@@ -30,6 +30,7 @@ pub const LAYERS: &[&[&str]] = &[
     ],
     &["qila-backends"],
     &["qila-guest"],
+    &["qila-embedded"],
     &["qila-evidence", "qila-budget"],
     &["qila-gateway"],
     &["qila-monitor"],

@@ -1,28 +1,16 @@
 //! Where the accounts of budgets are kept: those of a run in its directory, those of an agent under `$QILA_HOME/budgets`.
-use crate::fail::Fail;
+use crate::fail::{Fail, chain};
 use crate::home::Home;
-use qila_budget::{Ledger, Owner, SystemClock};
 use qila_gateway::BudgetFile;
-use qila_policy::model::{Budget, Per};
+use qila_policy::model::Budget;
 use qila_types::RunId;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "budgets";
 /// Largest file of prices in bytes.
 const MAX_PRICES: u64 = 1 << 20;
 
-/// As the accounts know a run.
-fn owner(run: &RunId) -> Owner {
-    let mut owner = [0; 20];
-    owner
-        .iter_mut()
-        .zip(run.as_str().bytes())
-        .for_each(|(to, from)| *to = from);
-    owner
-}
-
-/// The file of each budget. A limit may be changed without beginning anew; what is counted may not.
+/// The file of each budget.
 pub(crate) fn files(
     home: &Home,
     run: &RunId,
@@ -30,53 +18,14 @@ pub(crate) fn files(
     agent: &str,
     budgets: &[Budget],
 ) -> Result<Vec<BudgetFile>, Fail> {
-    let shared = |b: &&Budget| b.per == Per::Agent;
-    if budgets.iter().any(|b| shared(&b)) {
-        home.subdir(NAME)?;
-    }
-    let path = |at: usize, budget: &Budget| -> PathBuf {
-        if budget.per != Per::Agent {
-            return dir.join(format!("budget-{at}"));
-        }
-        let window = budget.window.map_or(0, |w| w.0);
-        let host = budget.host.as_ref().map(ToString::to_string).unwrap_or_default();
-        let text = format!("{agent}\0{}\0{host}", budget.amount.what());
-        let digest: String = Sha256::digest(text).iter().map(|b| format!("{b:02x}")).collect();
-        home.path().join(NAME).join(format!("{digest}-{window}"))
-    };
-    let file = |(at, budget)| BudgetFile {
-        path: path(at, budget),
-        owner: owner(run),
-    };
-    Ok(budgets.iter().enumerate().map(file).collect())
+    let files = qila_gateway::accounts(&home.path().join(NAME), run, dir, agent, budgets);
+    files.map_err(|e| Fail::new(format!("keeping accounts in {}", chain(&e))))
 }
 
 /// Spends in full what a run that is no more had reserved in accounts of agents.
 pub(crate) fn fold(home: &Home, run: &RunId) -> Result<(), Fail> {
-    let dir = home.path().join(NAME);
-    let Ok(entries) = std::fs::read_dir(&dir) else {
-        return Ok(()); // there is no such account
-    };
-    let fail = |what: String| Fail::new(format!("settling what run {run} had reserved: {what}"));
-    let clock = SystemClock::new().map_err(|e| fail(e.to_string()))?;
-    for entry in entries {
-        let path = entry.map_err(|e| Fail::io("reading", &dir, e))?.path();
-        let window = path
-            .file_name()
-            .and_then(|n| n.to_str()?.rsplit_once('-')?.1.parse::<u64>().ok());
-        let Some(window) = window else { continue };
-        let file = std::fs::OpenOptions::new().read(true).write(true).open(&path);
-        let file = file.map_err(|e| Fail::io("opening", &path, e))?;
-        let budget = qila_budget::Budget {
-            name: String::new(),
-            quantity: qila_budget::Quantity::Requests,
-            limit: 0,
-            window_ms: (window > 0).then_some(window),
-        };
-        let mut ledger = Ledger::open(vec![(budget, file)], owner(run), Box::new(clock), false);
-        ledger.fold(&owner(run)).map_err(|e| fail(e.to_string()))?;
-    }
-    Ok(())
+    let folded = qila_gateway::fold_accounts(&home.path().join(NAME), run);
+    folded.map_err(|e| Fail::new(format!("settling what run {run} had reserved: {}", chain(&e))))
 }
 
 /// The operator's own prices.

@@ -130,6 +130,7 @@ fn of(kind: &EventKind) -> Said {
             "",
             "",
         ),
+        EventKind::Claimed { tenant } => said("claimed", format!("by tenant {tenant}"), "", ""),
         EventKind::Kill { by_uid } => said("kill", format!("asked for by user {by_uid}"), "", ""),
         EventKind::Reclaimed { found } => said("reclaimed", found.join(", "), "", ""),
     }

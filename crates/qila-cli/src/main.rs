@@ -10,7 +10,6 @@ mod doctor;
 mod fail;
 mod gateway;
 mod gateways;
-mod guest;
 mod home;
 mod kill;
 mod leases;

@@ -145,6 +145,11 @@ fn mapped(kind: &EventKind, run: &str) -> Mapped {
             (class::FILE, 3, INFORMATIONAL, workspace(run, &detail))
         }
         EventKind::Discard => (class::FILE, 4, INFORMATIONAL, workspace(run, "changes discarded")),
+        EventKind::Claimed { tenant } => process(
+            OTHER,
+            INFORMATIONAL,
+            json!({"actor": {"user": {"name": tenant}}, "status_id": SUCCESS, "status_detail": "given to a tenant"}),
+        ),
         EventKind::Kill { by_uid } => process(
             2,
             LOW,

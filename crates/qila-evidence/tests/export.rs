@@ -291,6 +291,7 @@ fn every_event_has_its_ocsf_class() {
         ),
         (EventKind::Discard, 1001, 4, 1),
         (EventKind::Kill { by_uid: 1000 }, 1007, 2, 2),
+        (EventKind::Claimed { tenant: "t".into() }, 1007, 99, 1),
         (
             EventKind::Reclaimed {
                 found: vec!["a mount".into()],

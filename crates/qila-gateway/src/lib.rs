@@ -5,6 +5,7 @@
 //! What it decides goes to the launcher, which keeps the evidence: what must be durable first waits for its word.
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod addresses;
 mod ca;
 mod call;
@@ -33,6 +34,7 @@ mod spend;
 mod spoken;
 mod tls;
 
+pub use accounts::{AccountError, accounts, fold_accounts};
 pub use ca::{CaError, authority};
 pub use config::{BudgetFile, Config, Leases, Order, Placeholder, Rewrite, Upstream, UpstreamError};
 pub use door::USER;

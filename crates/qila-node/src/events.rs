@@ -1,8 +1,9 @@
 //! What happens to sandboxes, for whoever wants to be told.
 use crate::clock::now_ms;
-use qila_api::{Event, SandboxId, Tenant};
+use crate::core::Core;
+use qila_api::{Event, Result, SandboxId, Tenant};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{broadcast, mpsc};
 
 /// Events that are kept for those who come late.
@@ -33,18 +34,24 @@ impl Events {
         }
     }
 
-    /// Something happened.
-    pub(crate) fn tell(&self, tenant: &Tenant, of: &SandboxId, kind: &str, fields: &[(&str, &str)]) {
+    /// Something happens: what is told of it, and its number.
+    pub(crate) fn make(&self, of: &SandboxId, kind: &str, fields: &[(&str, &str)]) -> Event {
         let fields: BTreeMap<String, String> = fields.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = Event {
-            seq: kept.next,
+        let seq = kept.next;
+        kept.next += 1;
+        Event {
+            seq,
             time_ms: now_ms(),
             sandbox: of.clone(),
             kind: kind.to_owned(),
             fields,
-        };
-        kept.next += 1;
+        }
+    }
+
+    /// It has happened, and is written down.
+    pub(crate) fn publish(&self, tenant: &Tenant, event: Event) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.events.push_back((tenant.clone(), event.clone()));
         if kept.events.len() > KEPT {
             kept.events.pop_front();
@@ -60,30 +67,43 @@ impl Events {
         found
     }
 
-    /// Everything of a tenant after a number, and then what happens.
-    pub(crate) fn listen(&self, tenant: &Tenant, after: Option<u64>) -> mpsc::Receiver<Event> {
-        let (give, take) = mpsc::channel(64);
+    /// What happens from now on.
+    fn subscribe(&self) -> (u64, broadcast::Receiver<(Tenant, Event)>) {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut news = self.news.subscribe();
-        let old: Vec<Event> = match after {
-            Some(after) => kept.events.iter().filter(|(t, e)| t == tenant && e.seq > after).map(|(_, e)| e.clone()).collect(),
-            None => Vec::new(),
-        };
-        drop(kept);
-        let tenant = tenant.clone();
-        tokio::spawn(async move {
+        (kept.next.saturating_sub(1), self.news.subscribe())
+    }
+}
+
+/// Events read from the store at once.
+const BATCH: usize = 500;
+
+/// Everything of a tenant after a number, and then what happens. One that lags is let go: the numbers tell it where it was.
+pub(crate) async fn listen(core: &Arc<Core>, tenant: &Tenant, after: Option<u64>) -> Result<mpsc::Receiver<Event>> {
+    let (give, take) = mpsc::channel(64);
+    let (last, mut news) = core.events.subscribe();
+    let (core, tenant) = (core.clone(), tenant.clone());
+    tokio::spawn(async move {
+        let mut at = after.unwrap_or(last);
+        while at < last {
+            let Ok(old) = core.store.events(&tenant, at, BATCH).await else { return };
+            let Some(end) = old.last().map(|e| e.seq) else { break };
+            at = end;
             for event in old {
                 if give.send(event).await.is_err() {
                     return;
                 }
             }
-            // One that lags is let go: the numbers tell it where it was.
-            while let Ok((whose, event)) = news.recv().await {
-                if whose == tenant && give.send(event).await.is_err() {
-                    return;
-                }
+        }
+        loop {
+            let next = tokio::select! {
+                next = news.recv() => next,
+                () = give.closed() => return,
+            };
+            let Ok((whose, event)) = next else { return };
+            if whose == tenant && event.seq > at && give.send(event).await.is_err() {
+                return;
             }
-        });
-        take
-    }
+        }
+    });
+    Ok(take)
 }

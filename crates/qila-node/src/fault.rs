@@ -67,3 +67,12 @@ fn said(what: &str, errno: Errno) -> ApiError {
     };
     ApiError::new(kind, format!("{what}: {errno}"))
 }
+
+/// The node could not write down what it knows.
+pub(crate) fn store(error: &qila_store::StoreError) -> ApiError {
+    match error {
+        qila_store::StoreError::NoSpace => ApiError::new(Kind::NoSpace, "the node's disk is full"),
+        qila_store::StoreError::Busy => busy(),
+        other => internal("its state cannot be read or written", other),
+    }
+}

@@ -3,15 +3,38 @@
 //! A sandbox outlives the node's process: its guest goes on by itself, without a network, until a node adopts it again.
 #![forbid(unsafe_code)]
 
-#![allow(dead_code, reason = "the machine that uses them comes with the next step")]
-
+mod adopt;
+mod birth;
 mod clock;
+mod core;
+mod end;
 mod events;
 mod evidence;
 mod fault;
+mod files;
+mod freeze;
 mod guest;
+mod home;
 mod launcher;
+mod layers;
+mod ledger;
+mod lifecycle;
+mod live;
+mod metrics;
 mod names;
+mod narrow;
+mod node;
+mod outside;
+mod pool;
+mod programs;
+mod ready;
 mod record;
+mod snapshot;
+mod template;
+mod templates;
+mod watch;
 
+pub use adopt::Found;
+pub use home::HomeError;
 pub use launcher::{Launcher, LauncherError};
+pub use node::{Config, Machine, StartError};

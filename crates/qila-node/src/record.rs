@@ -9,14 +9,10 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Phase {
-    /// Something of it may be there already.
-    Creating,
     /// It works.
     Running,
     /// It stands still.
     Paused,
-    /// It is being taken down.
-    Ending,
 }
 
 /// What is remembered of a sandbox.
@@ -34,6 +30,8 @@ pub(crate) struct Record {
     pub metadata: BTreeMap<String, String>,
     /// `NAME=value` of every program.
     pub environment: Vec<String>,
+    /// The variables that it was asked for with.
+    pub words: BTreeMap<String, String>,
     pub network: NetworkWish,
     pub access_token: Option<String>,
     pub traffic_token: Option<String>,
@@ -62,6 +60,15 @@ pub(crate) struct Record {
     pub placeholders: Vec<(String, String)>,
     /// Whether anything may leave.
     pub networked: bool,
+    /// Whether providers mint credentials for it.
+    pub mints: bool,
+    /// Key of its certificate authority, as PEM.
+    pub authority: Option<String>,
+    /// Most bytes that one of its programs may say.
+    pub output_limit: Option<u64>,
+    /// Whether it waits in its template's pool for somebody to take it.
+    #[serde(default)]
+    pub pooled: bool,
 }
 
 impl Record {
@@ -75,7 +82,7 @@ impl Record {
             alias: self.alias.clone(),
             state: match self.phase {
                 Phase::Paused => State::Paused,
-                Phase::Creating | Phase::Running | Phase::Ending => State::Running,
+                Phase::Running => State::Running,
             },
             started_ms: self.made_ms,
             ends_ms: self.ends_ms,

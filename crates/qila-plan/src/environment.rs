@@ -32,6 +32,8 @@ pub struct Seat {
     pub home: String,
     /// Directories on the host that it begins with, the uppermost first.
     pub lower: Vec<String>,
+    /// Programs of Qila's own that are shown: where on the host, and where inside.
+    pub programs: Vec<(String, String)>,
 }
 
 /// One variable of the agent's environment.

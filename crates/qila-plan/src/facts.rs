@@ -40,8 +40,10 @@ pub struct HostFacts {
 /// An image that is the base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unpacked {
-    /// Directory that holds its root file system.
+    /// Directory that holds its root file system; the uppermost of its layers where there are several.
     pub root: String,
+    /// Its layers, the uppermost first, where it is not in one directory.
+    pub lower: Vec<String>,
     /// Where it wants its programs to be looked for.
     pub path: Option<String>,
 }

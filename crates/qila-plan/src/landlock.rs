@@ -15,7 +15,7 @@ pub(crate) fn rules(abi: u32, view: &View, network: &NetworkPlan, policy: &Netwo
                 put(target, if *writable { Reach::Write } else { Reach::Read })
             }
             ViewEntry::Layer { target, .. } | ViewEntry::Scratch { target, .. } => put(target, Reach::Write),
-            ViewEntry::Injected { target, .. } => put(target, Reach::Read),
+            ViewEntry::Image { target } | ViewEntry::Injected { target, .. } => put(target, Reach::Read),
             ViewEntry::Proc { .. } => put("/proc", Reach::Read),
             ViewEntry::Dev { devices } => {
                 put("/dev", Reach::Read);
@@ -32,6 +32,14 @@ pub(crate) fn rules(abi: u32, view: &View, network: &NetworkPlan, policy: &Netwo
         abi,
         paths,
         connect: ports(network, policy),
+    }
+}
+
+/// The home of a sandbox that is served may be mounted anew while it runs, with another root: the rule stands on what it is
+/// mounted in, which is a directory of the private root with nothing else in it that could be written.
+pub(crate) fn renewable(rules: &mut Landlock, home: &str) {
+    if let Some((above, _)) = home.rsplit_once('/').filter(|(above, _)| !above.is_empty()) {
+        rules.paths.push((above.as_bytes().to_vec(), Reach::Write));
     }
 }
 

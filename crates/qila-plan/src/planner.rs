@@ -118,7 +118,10 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
         );
         ledger.refuse("network.loopback", reason, "use Linux 6.7 or later".into());
     }
-    let landlock = landlock::rules(facts.landlock_abi, &view, &network, &policy.network);
+    let mut landlock = landlock::rules(facts.landlock_abi, &view, &network, &policy.network);
+    if let Some(seat) = &caller.seat {
+        landlock::renewable(&mut landlock, &seat.home);
+    }
     let unix = unix_sockets(policy, &view, &mut ledger);
     let (filter, syscalls) =
         filter(policy, caps, &limits, unix).map_err(|e| fixed("syscalls", e, String::new()))?;

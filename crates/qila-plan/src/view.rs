@@ -15,6 +15,9 @@ pub struct View {
     pub root: String,
     /// Directory on the host that is made for the launch and stays empty; where something is sealed.
     pub empty: Option<String>,
+    /// Layers of the base on the host, the uppermost first, where it is not in one directory.
+    #[serde(default)]
+    pub lower: Vec<String>,
     /// Entries, parents before children.
     pub entries: Vec<ViewEntry>,
     /// Size of the memory-backed file system behind `/tmp`, `/dev/shm` and the home directory together.
@@ -43,6 +46,11 @@ pub enum ViewEntry {
         sealed: bool,
         /// What it is.
         kind: PathKind,
+    },
+    /// A directory of the base's layers, read only.
+    Image {
+        /// Inside, and in the base.
+        target: String,
     },
     /// A symbolic link.
     Link {
@@ -131,6 +139,7 @@ impl ViewEntry {
     pub fn target(&self) -> &str {
         match self {
             ViewEntry::Host { target, .. }
+            | ViewEntry::Image { target }
             | ViewEntry::Link { target, .. }
             | ViewEntry::Scratch { target, .. }
             | ViewEntry::Layer { target, .. }
@@ -201,6 +210,14 @@ pub(crate) fn build(
     match &fs.base {
         Base::Host => base_tree("", facts, &mut entries),
         Base::OciLayout(path) => match &facts.unpacked {
+            Some(image) if !image.lower.is_empty() => {
+                base_tree("", facts, &mut entries);
+                for entry in &mut entries {
+                    if let ViewEntry::Host { target, .. } = entry {
+                        *entry = ViewEntry::Image { target: target.clone() };
+                    }
+                }
+            }
             Some(image) => base_tree(&image.root, facts, &mut entries),
             None => {
                 let reason = format!("the image layout `{}` was not unpacked", path.0);
@@ -268,6 +285,15 @@ pub(crate) fn build(
     if let Some(seat) = layered {
         entries.push(layer(&seat.home, seat.lower.clone(), caller));
     }
+    for (source, target) in seat.iter().flat_map(|s| &s.programs) {
+        entries.push(ViewEntry::Host {
+            source: source.clone(),
+            target: target.clone(),
+            writable: false,
+            sealed: false,
+            kind: PathKind::File,
+        });
+    }
     if let Some(workspace) = &caller.workspace {
         workspace_entry(fs.workspace, workspace, caller, &mut entries);
     }
@@ -333,6 +359,10 @@ pub(crate) fn build(
     entries.sort_by_key(|e| (rank(e), depth(e.target())));
     Ok(View {
         root: caller.run_dir.clone(),
+        lower: match &fs.base {
+            Base::OciLayout(_) => facts.unpacked.as_ref().map(|i| i.lower.clone()).unwrap_or_default(),
+            _ => Vec::new(),
+        },
         empty: entries
             .iter()
             .any(|e| matches!(e, ViewEntry::Host { sealed: true, .. }))
@@ -361,7 +391,9 @@ fn depth(path: &str) -> usize {
 /// Whether something of the host is seen at or above the path, or the path lies above something seen.
 fn shows(entry: &ViewEntry, path: &str) -> bool {
     match entry {
-        ViewEntry::Host { target, .. } | ViewEntry::Layer { target, .. } => beneath(target, path),
+        ViewEntry::Host { target, .. } | ViewEntry::Image { target } | ViewEntry::Layer { target, .. } => {
+            beneath(target, path)
+        }
         _ => false,
     }
 }

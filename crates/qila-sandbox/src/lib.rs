@@ -10,6 +10,7 @@ mod child;
 mod error;
 mod launch;
 mod network;
+mod restack;
 mod undo;
 mod view;
 
@@ -17,4 +18,5 @@ pub use backend::{Backend, Stdio};
 pub use cgroup::{Counters, counters};
 pub use error::LaunchError;
 pub use launch::{Born, Ground, Listening, Sandbox, bear};
+pub use restack::{Restack, restack};
 pub use undo::{Undo, sweep_cgroup};

@@ -129,6 +129,11 @@ pub enum EventKind {
     },
     /// Changes were thrown away.
     Discard,
+    /// A sandbox that was made before anybody asked for one was given to a tenant.
+    Claimed {
+        /// To whom.
+        tenant: String,
+    },
     /// Somebody asked for the run to be stopped.
     Kill {
         /// Unix user id of who asked.

@@ -71,7 +71,7 @@ pub enum Ask {
         /// Levels.
         depth: u32,
     },
-    /// Read a regular file. [`Answer::Entry`], [`Answer::Data`] until [`Answer::Done`].
+    /// Read a regular file. [`Answer::Entry`] with a descriptor of it, at the offset.
     Read {
         /// The file.
         path: Vec<u8>,
@@ -192,8 +192,6 @@ pub enum Answer {
     Usage(Usage),
     /// What is at a path.
     Entry(Entry),
-    /// Bytes of a file.
-    Data(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Something happened to a file.
     Changed {
         /// Path beneath the watched directory.

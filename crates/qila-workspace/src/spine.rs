@@ -54,6 +54,11 @@ impl Spine {
         Some((level.fd.as_ref()?.as_fd(), name))
     }
 
+    /// The current directory.
+    pub(crate) fn current(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.levels.last()?.fd.as_ref()?.as_fd())
+    }
+
     /// Leaves the current directory: its name and the directory it lies in, or nothing at the top.
     pub(crate) fn pop(&mut self) -> Result<Option<(BorrowedFd<'_>, OsString)>, Errno> {
         let (Some(done), Some(above)) = (self.levels.pop(), self.levels.last_mut()) else {

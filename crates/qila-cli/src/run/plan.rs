@@ -52,12 +52,15 @@ pub(crate) fn make(permit: &Permit, wish: Wish<'_>) -> Result<Plan, Fail> {
         Base::OciLayout(path) => {
             let layout = path.resolve(home.as_deref(), workspace.as_deref());
             let layout = layout.unwrap_or_default();
-            let (root, path) = match wish.unpack {
+            let (lower, path) = match wish.unpack {
                 true => image(&layout, &wish.home_dir)?,
-                false => (PathBuf::from(layout), None),
+                false => (vec![PathBuf::from(layout)], None),
             };
+            let root = lower.first().cloned().unwrap_or_default();
+            let lower = lower.iter().map(|l| text(l)).collect::<Result<Vec<_>, _>>()?;
             unpacked = Some(Unpacked {
                 root: text(&root)?,
+                lower: if lower.len() > 1 { lower } else { Vec::new() },
                 path,
             });
             root
@@ -110,15 +113,16 @@ pub(crate) fn make(permit: &Permit, wish: Wish<'_>) -> Result<Plan, Fail> {
         .map_err(|r| refused(&r))
 }
 
-/// Unpacks the image of a layout, which may be followed by a colon and the image's name, or finds it unpacked: its root, and
-/// its own `PATH`.
-fn image(named: &str, home: &Path) -> Result<(PathBuf, Option<String>), Fail> {
+/// Unpacks the image of a layout, which may be followed by a colon and the image's name, or finds it unpacked: its layers, the
+/// uppermost first, and its own `PATH`.
+fn image(named: &str, home: &Path) -> Result<(Vec<PathBuf>, Option<String>), Fail> {
     let (layout, name) = match named.rsplit_once(':') {
         Some((layout, name)) if !Path::new(named).exists() => (layout, Some(name)),
         _ => (named, None),
     };
-    qila_image::unpack(Path::new(layout), name, &home.join("images"))
-        .map(|image| (image.root, image.path))
+    qila_image::Store::open(&home.join("images"), qila_image::Limits::default())
+        .and_then(|store| store.layout(Path::new(layout), name))
+        .map(|image| (image.lower.clone(), image.config.path().map(str::to_owned)))
         .map_err(|e| {
             Fail::new(format!("refused: filesystem.base: {}", crate::fail::chain(&e)))
                 .hint("give the path of an OCI image layout, such as `skopeo copy docker://NAME oci:PATH` makes")

@@ -49,7 +49,12 @@ pub(super) fn open(path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd, Er
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    openat2(&root, path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, mode, how)
+    // With `PATH` nothing is opened that could become a terminal, and the kernel takes no further flags.
+    let more = match flags.contains(OFlags::PATH) {
+        true => OFlags::CLOEXEC,
+        false => OFlags::CLOEXEC | OFlags::NOCTTY,
+    };
+    openat2(&root, path, flags | more, mode, how)
 }
 
 fn kind(mode: u32) -> Kind {

@@ -51,6 +51,8 @@ pub(crate) fn serve(control: OwnedFd, cage: &Cage, mut fds: Vec<OwnedFd>) -> Res
         return Err(Errno::BADF);
     }
     let listener = fds.remove(0);
+    // Who started it ignores its children; this one wants to know of them.
+    qila_sys::signal::reset_all()?;
     let signals = SignalFd::new(&[SIGCHLD])?;
     crate::serve::close_pipes()?;
     agent::confine(&cage.landlock)?;

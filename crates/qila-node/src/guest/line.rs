@@ -61,7 +61,7 @@ pub(crate) struct Line {
 impl Line {
     pub(super) fn new(fd: OwnedFd) -> Result<Line, LineError> {
         Ok(Line {
-            fd: AsyncFd::with_interest(fd, Interest::READABLE | Interest::WRITABLE)?,
+            fd: crate::ready::of(fd, Interest::READABLE | Interest::WRITABLE)?,
             got: Vec::new(),
             used: 0,
             fds: Vec::new(),

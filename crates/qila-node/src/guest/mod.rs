@@ -51,7 +51,7 @@ pub(crate) async fn ask(dir: &OwnedFd, ask: &Ask) -> Result<Line, LineError> {
         tokio::time::sleep(wait).await;
         wait *= 2;
     }
-    let mut line = Line::new(socket)?;
+    let line = Line::new(socket)?;
     line.say(ask).await?;
     Ok(line)
 }

@@ -8,11 +8,14 @@ use tokio::sync::mpsc;
 
 /// Pieces of input that wait for the program.
 const QUEUE: usize = 4;
+const SIGKILL: i32 = 9;
 /// Largest piece of input in one frame.
 const PIECE: usize = 64 * 1024;
 
 /// Follows the program on this channel, from this byte of its output on; none: from the first that comes.
-pub(crate) fn follow(line: Line, pid: u32, from: Option<u64>) -> Process {
+///
+/// One that says more than `limit` bytes is killed, with its group.
+pub(crate) fn follow(line: Line, pid: u32, from: Option<u64>, limit: Option<u64>) -> Process {
     // One piece at a time: it is told to be taken once whoever listens has it, so that nothing is lost with this process.
     let (give, output) = mpsc::channel(1);
     let (input, take) = mpsc::channel(QUEUE);
@@ -21,6 +24,7 @@ pub(crate) fn follow(line: Line, pid: u32, from: Option<u64>) -> Process {
         give,
         at: from,
         taken: None,
+        limit: limit.unwrap_or(u64::MAX),
     };
     tokio::spawn(relay.run(take));
     Process {
@@ -37,6 +41,8 @@ struct Relay {
     at: Option<u64>,
     /// What is to be told as taken once whoever listens has it.
     taken: Option<u64>,
+    /// Most bytes that it may say.
+    limit: u64,
 }
 
 impl Relay {
@@ -92,6 +98,9 @@ impl Relay {
                 }
                 let end = at.saturating_add(bytes.len() as u64);
                 self.at = Some(end);
+                if end > self.limit {
+                    self.line.say(&Say::Signal(SIGKILL)).await?;
+                }
                 let bytes = Bytes::from(bytes);
                 let piece = match source {
                     Source::Out => Output::Stdout(bytes),

@@ -1,5 +1,7 @@
 //! What a gateway is started from, in a form that can be handed to the launcher.
+use crate::narrow::narrow;
 use qila_gateway::{BudgetFile, Config, Gateway, Leases, Placeholder, Rewrite, Upstream};
+use qila_policy::{Constitution, Permit};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -10,6 +12,8 @@ use zeroize::Zeroizing;
 pub(crate) struct GatewayWish {
     /// The policy, and the optional credentials that are left out.
     pub rules: Rewrite,
+    /// What of it is left.
+    pub narrowed: qila_api::NetworkWish,
     /// What stands inside for each credential.
     pub placeholders: Vec<(String, String)>,
     /// Where names are, by the operator's word.
@@ -44,7 +48,9 @@ pub(crate) enum WishError {
 impl GatewayWish {
     /// Starts it.
     pub(crate) fn start(self) -> Result<Gateway, WishError> {
-        let permit = self.rules.permit().map_err(WishError::Policy)?;
+        let mut policy = self.rules.permit().map_err(WishError::Policy)?.policy().clone();
+        narrow(&mut policy, &self.narrowed).map_err(|e| WishError::Policy(e.message))?;
+        let permit = Permit::grant(policy, &Constitution::default()).map_err(|e| WishError::Policy(e.to_string()))?;
         let placeholder = |(credential, text)| Placeholder { credential, text };
         let upstreams = self.upstreams.iter().map(|u| u.parse::<Upstream>());
         let budget = |(path, owner): (PathBuf, String)| {

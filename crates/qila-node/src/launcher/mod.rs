@@ -8,7 +8,7 @@ mod process;
 pub(crate) use gateway::GatewayWish;
 use process::Reply;
 use qila_plan::Walls;
-use qila_sandbox::Born;
+use qila_sandbox::{Born, Restack};
 use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
 use qila_sys::pass;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,6 +20,7 @@ use std::sync::{Mutex, PoisonError};
 /// What the launcher is told, after a byte that says which.
 const BEAR: u8 = b'b';
 const GATEWAY: u8 = b'g';
+const RESTACK: u8 = b'r';
 /// Largest reply in bytes.
 const REPLY: usize = 4096;
 
@@ -38,6 +39,9 @@ pub enum LauncherError {
     /// It said what it never says.
     #[error("the launcher spoke out of turn")]
     Confused,
+    /// Something in the sandbox uses what was to be taken away.
+    #[error("the sandbox uses it")]
+    InUse,
     /// It could not do it.
     #[error("{0}")]
     Failed(String),
@@ -104,6 +108,18 @@ impl Launcher {
         match (reply, <[OwnedFd; 2]>::try_from(fds)) {
             (Reply::Gateway, Ok([link, pidfd])) => Ok((link, pidfd)),
             (Reply::Failed { what }, _) => Err(LauncherError::Failed(what)),
+            _ => Err(LauncherError::Confused),
+        }
+    }
+
+    /// Gives a sandbox another layer.
+    pub(crate) fn restack(&self, first: &OwnedFd, wish: &Restack) -> Result<(), LauncherError> {
+        let mut packet = vec![RESTACK];
+        serde_json::to_writer(&mut packet, wish).map_err(|e| LauncherError::Failed(e.to_string()))?;
+        match self.ask(&packet, &[first.as_fd()])?.0 {
+            Reply::Done => Ok(()),
+            Reply::InUse => Err(LauncherError::InUse),
+            Reply::Failed { what } => Err(LauncherError::Failed(what)),
             _ => Err(LauncherError::Confused),
         }
     }

@@ -1,7 +1,8 @@
 //! The launcher's process.
-use super::{BEAR, GATEWAY, GatewayWish};
+use super::{BEAR, GATEWAY, GatewayWish, RESTACK};
 use qila_plan::Walls;
-use qila_sandbox::{Stdio, bear};
+use qila_sandbox::{Restack, Stdio, bear, restack};
+use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
 use qila_sys::pass;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
@@ -26,6 +27,10 @@ pub(super) enum Reply {
     Born { pid: i32 },
     /// A gateway: likewise.
     Gateway,
+    /// A sandbox has another layer.
+    Done,
+    /// It has not: something in it uses the one that it has.
+    InUse,
     /// It could not be done.
     Failed { what: String },
 }
@@ -57,6 +62,7 @@ fn serve(link: &OwnedFd, guest: &OwnedFd) -> Result<(), Errno> {
             None => return Ok(()),
             Some((&BEAR, walls)) => birth(walls, guest.as_fd(), &stdio, &fds),
             Some((&GATEWAY, _)) => gateway(fds),
+            Some((&RESTACK, wish)) => layer(wish, &fds),
             Some(_) => return Err(Errno::PROTO),
         }
         .unwrap_or_else(|what| (Reply::Failed { what }, Vec::new()));
@@ -90,4 +96,31 @@ fn gateway(fds: Vec<OwnedFd>) -> Made {
     let gateway = wish.start().map_err(|e| e.to_string())?;
     let (link, pidfd) = gateway.give_away().map_err(|e| e.to_string())?;
     Ok((Reply::Gateway, vec![link, pidfd]))
+}
+
+/// By a process of its own, which enters the sandbox's namespaces.
+fn layer(wish: &[u8], fds: &[OwnedFd]) -> Made {
+    let wish: Restack = serde_json::from_slice(wish).map_err(|e| e.to_string())?;
+    let first = fds.first().ok_or("no process came")?;
+    let (ours, theirs) = pass::pair().map_err(|e| e.to_string())?;
+    match fork(Namespaces::NONE).map_err(|e| e.to_string())? {
+        Fork::Child => {
+            let reply = match restack(first.as_fd(), &wish) {
+                Ok(()) => Reply::Done,
+                Err((_, Errno::BUSY)) => Reply::InUse,
+                Err((step, errno)) => Reply::Failed {
+                    what: format!("{step}: {errno}"),
+                },
+            };
+            let sent = serde_json::to_vec(&reply).is_ok_and(|text| pass::send(&theirs, &text, &[]).is_ok());
+            exit_now(i32::from(!sent))
+        }
+        Fork::Parent { .. } => {
+            drop(theirs);
+            let mut buffer = [0u8; 1024];
+            let (n, _) = pass::receive(&ours, &mut buffer).map_err(|e| e.to_string())?;
+            let reply = serde_json::from_slice(buffer.get(..n).unwrap_or(&[]));
+            Ok((reply.map_err(|_| "it vanished at work".to_owned())?, Vec::new()))
+        }
+    }
 }

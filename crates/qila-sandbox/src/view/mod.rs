@@ -15,7 +15,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, mkdirat};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
-pub(crate) use source::Source;
+pub(crate) use source::{Source, overlay};
 
 /// A step's name and what the kernel said.
 pub(crate) type Failed = (String, Errno);
@@ -23,6 +23,7 @@ pub(crate) type Failed = (String, Errno);
 /// Where Qila keeps its own empty file, empty directory, injected files and scratch space; covered before the agent runs.
 const OWN: &str = ".qila";
 const SCRATCH: &str = ".qila/scratch";
+const BASE: &str = ".qila/base";
 
 fn named<T>(step: impl FnOnce() -> String, result: Result<T, Errno>) -> Result<T, Failed> {
     result.map_err(|e| (step(), e))
@@ -32,18 +33,21 @@ fn named<T>(step: impl FnOnce() -> String, result: Result<T, Errno>) -> Result<T
 pub(crate) struct Builder<'a> {
     view: &'a View,
     root: OwnedFd,
+    /// The base's layers, laid over each other.
+    base: Option<OwnedFd>,
 }
 
 impl<'a> Builder<'a> {
     /// Opens everything that comes from the host, then puts the empty root in place.
     pub(crate) fn new(view: &'a View) -> Result<(Builder<'a>, Vec<Source>), Failed> {
         let sources = source::open_all(view)?;
+        let base = source::base(&view.lower)?;
         let root = named(|| "mounting the new root".into(), tmpfs("4m", 16_384, "0755"))?;
         let placed = directory(CWD, &view.root).and_then(|place| attach(&root, place));
         named(|| format!("placing the new root over {}", view.root), placed)?;
         // The mount's own descriptor stays one of a tree without a place; what is opened anew is the directory.
         let root = named(|| "opening the new root".into(), directory(CWD, &view.root))?;
-        Ok((Builder { view, root }, sources))
+        Ok((Builder { view, root, base }, sources))
     }
 
     /// Adds every entry in order. `ca` is the sandbox's CA certificate, where there is one.
@@ -55,6 +59,7 @@ impl<'a> Builder<'a> {
         )?;
         let blank = named(|| "making nothing".into(), Blank::new(root))?;
         self.scratch()?;
+        self.base()?;
         let mut sources = sources.into_iter().peekable();
         for (i, entry) in self.view.entries.iter().enumerate() {
             let source = sources.next_if(|(at, _)| *at == i).map(|(_, fd)| fd);
@@ -82,6 +87,17 @@ impl<'a> Builder<'a> {
         named(|| "placing scratch space".into(), placed)
     }
 
+    /// The whole base, in Qila's own directory, from which its directories are shown.
+    fn base(&self) -> Result<(), Failed> {
+        let Some(tree) = &self.base else {
+            return Ok(());
+        };
+        let placed = mkdirat(&self.root, BASE, mode(0o755))
+            .and_then(|()| directory(self.root.as_fd(), BASE))
+            .and_then(|place| attach(tree, place));
+        named(|| "placing the base's layers".into(), placed)
+    }
+
     fn add(
         &self,
         entry: &ViewEntry,
@@ -97,6 +113,11 @@ impl<'a> Builder<'a> {
             }
             ViewEntry::Layer { target, .. } => {
                 named(label("mounting"), self.mount(source, target, PathKind::Directory))
+            }
+            ViewEntry::Image { target } => {
+                let tree = clone_tree(root, &format!("{BASE}/{}", relative(target)));
+                let placed = tree.and_then(|t| attach(t, place(root, target, PathKind::Directory)?));
+                named(label("mounting"), placed)
             }
             ViewEntry::Link { target, to } => named(label("linking"), link(root, target, to)),
             ViewEntry::Scratch { target, mode } => named(label("mounting"), self.scratch_at(target, *mode)),

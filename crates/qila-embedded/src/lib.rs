@@ -1,25 +1,26 @@
 //! The guest's program, embedded, and its copy under `$QILA_HOME` from which it is started.
-use crate::home::Home;
-use rustix::fd::OwnedFd;
+#![forbid(unsafe_code)]
+
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, fsync, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
 /// The static program of PID 1.
 static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/qila-guest"));
 
-/// Opens the guest, leaving a copy on disk the first time: a file's pages are shared by all sandboxes.
-pub(crate) fn open(home: &Home) -> Result<OwnedFd, Errno> {
+/// Opens the guest, leaving a copy in `$QILA_HOME`, which is `home`, the first time: a file's pages are shared by all sandboxes.
+pub fn open(home: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let name = format!("guest-{}-{:08x}", env!("CARGO_PKG_VERSION"), fingerprint(PROGRAM));
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    match openat(home.dir(), name.as_str(), flags, Mode::empty()) {
+    match openat(home, name.as_str(), flags, Mode::empty()) {
         Err(Errno::NOENT) => {}
         Ok(fd) if sound(&fd) => return Ok(fd),
-        Ok(_) => drop(unlinkat(home.dir(), name.as_str(), rustix::fs::AtFlags::empty())),
+        Ok(_) => drop(unlinkat(home, name.as_str(), rustix::fs::AtFlags::empty())),
         Err(e) => return Err(e),
     }
     let draft = format!(".{name}.{}", std::process::id());
     let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let fd = openat(home.dir(), draft.as_str(), create, Mode::from_raw_mode(0o500))?;
+    let fd = openat(home, draft.as_str(), create, Mode::from_raw_mode(0o500))?;
     let mut rest = PROGRAM;
     while !rest.is_empty() {
         let n = rustix::io::write(&fd, rest)?;
@@ -27,8 +28,8 @@ pub(crate) fn open(home: &Home) -> Result<OwnedFd, Errno> {
     }
     fsync(&fd)?;
     drop(fd);
-    renameat(home.dir(), draft.as_str(), home.dir(), name.as_str())?;
-    openat(home.dir(), name.as_str(), flags, Mode::empty())
+    renameat(home, draft.as_str(), home, name.as_str())?;
+    openat(home, name.as_str(), flags, Mode::empty())
 }
 
 /// Ours, whole, and writable by nobody.

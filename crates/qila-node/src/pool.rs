@@ -1,0 +1,173 @@
+//! Sandboxes that are made before anybody asks: taken from their template's pool, which is filled again behind.
+use crate::birth::Wish;
+use crate::clock::now_ms;
+use crate::core::Core;
+use crate::end::{Why, end};
+use crate::ledger::Held;
+use crate::live::Live;
+use crate::names;
+use crate::template::Prepared;
+use qila_api::{Create, NetworkWish, Quota, Result, Sandbox, Tenant};
+use qila_types::EventKind;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Most that wait in one pool.
+pub(crate) const MOST: u32 = 1000;
+/// Made at once for one pool.
+const AT_ONCE: usize = 2;
+
+/// The pools of a node, by template.
+#[derive(Default)]
+pub(crate) struct Pools {
+    all: Mutex<HashMap<String, Pool>>,
+}
+
+#[derive(Default)]
+struct Pool {
+    ready: VecDeque<Arc<Live>>,
+    /// Being made.
+    coming: usize,
+}
+
+/// The name of a template's pool: two tenants may have templates of one name.
+fn key(prepared: &Prepared) -> String {
+    match &prepared.owner {
+        Some(owner) => crate::templates::key(owner, &prepared.template.id),
+        None => prepared.template.id.clone(),
+    }
+}
+
+/// To whom sandboxes in pools belong.
+pub(crate) fn nobody() -> Result<Tenant> {
+    Tenant::parse("0pool").map_err(|e| crate::fault::internal("naming nobody", &e))
+}
+
+impl Pools {
+    /// Takes one that is ready, if there is one, and has another made.
+    pub(crate) fn take(&self, core: &Arc<Core>, prepared: &Arc<Prepared>) -> Option<Arc<Live>> {
+        if prepared.template.pool == 0 {
+            return None;
+        }
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = all.entry(key(prepared)).or_default();
+        let mut taken = None;
+        while let Some(live) = pool.ready.pop_front() {
+            if !live.is_ending() {
+                taken = Some(live);
+                break;
+            }
+        }
+        drop(all);
+        self.fill(core, prepared);
+        taken
+    }
+
+    /// Has as many made as its template asks for.
+    pub(crate) fn fill(&self, core: &Arc<Core>, prepared: &Arc<Prepared>) {
+        let wanted = prepared.template.pool.min(MOST) as usize;
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = all.entry(key(prepared)).or_default();
+        pool.ready.retain(|live| !live.is_ending());
+        while pool.ready.len() + pool.coming < wanted && pool.coming < AT_ONCE {
+            pool.coming += 1;
+            let (core, prepared) = (core.clone(), prepared.clone());
+            tokio::spawn(async move {
+                let made = make(&core, &prepared).await;
+                core.pools.arrived(&core, &prepared, made);
+            });
+        }
+    }
+
+    fn arrived(&self, core: &Arc<Core>, prepared: &Arc<Prepared>, made: Result<Arc<Live>>) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        // A pool that was given up meanwhile has no place for it.
+        let Some(pool) = all.get_mut(&key(prepared)) else {
+            drop(all);
+            if let Ok(live) = made {
+                give_up(core, live);
+            }
+            return;
+        };
+        pool.coming = pool.coming.saturating_sub(1);
+        match made {
+            Ok(live) => {
+                pool.ready.push_back(live);
+                drop(all);
+                self.fill(core, prepared);
+            }
+            // It is tried again when somebody asks.
+            Err(e) => eprintln!("qila: filling the pool of {}: {e}", prepared.template.id),
+        }
+    }
+
+    /// Ends what waits in the pool of a template that is no more.
+    pub(crate) fn empty(&self, core: &Arc<Core>, template: &str) {
+        let pool = self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(template);
+        for live in pool.into_iter().flat_map(|p| p.ready) {
+            give_up(core, live);
+        }
+    }
+}
+
+fn give_up(core: &Arc<Core>, live: Arc<Live>) {
+    let core = core.clone();
+    tokio::spawn(async move {
+        if let Err(e) = end(&core, &live, Why::Killed).await {
+            eprintln!("qila: emptying a pool: {e}");
+        }
+    });
+}
+
+async fn make(core: &Arc<Core>, prepared: &Arc<Prepared>) -> Result<Arc<Live>> {
+    let tenant = nobody()?;
+    let held = core.ledger.take(&tenant, &Quota::NONE, prepared.need)?;
+    let wish = Wish {
+        tenant,
+        prepared: prepared.clone(),
+        permit: prepared.permit(&NetworkWish::default())?,
+        create: Create::from_template(prepared.template.id.clone()),
+        lower: None,
+        held,
+        pooled: true,
+    };
+    let live = crate::lifecycle::born(core, wish).await?;
+    crate::lifecycle::start(core, &live, prepared).await?;
+    Ok(live)
+}
+
+/// Gives a sandbox of a pool to whoever asked for one.
+pub(crate) async fn claim(
+    core: &Arc<Core>,
+    live: &Arc<Live>,
+    tenant: &Tenant,
+    wish: &Create,
+    prepared: &Prepared,
+    held: Held,
+) -> Result<Sandbox> {
+    let _change = live.change.lock().await;
+    let mut record = live.record();
+    let now = now_ms();
+    let token = |wanted: bool| wanted.then(names::token).transpose();
+    record.tenant = tenant.clone();
+    record.pooled = false;
+    record.made_ms = now;
+    record.ends_ms = core.end_of(now, now, wish.timeout, prepared, record.longest_ms);
+    record.on_timeout = wish.on_timeout;
+    record.auto_resume = wish.auto_resume;
+    record.metadata = wish.metadata.clone();
+    record.words = wish.environment.clone();
+    record.access_token = token(wish.secure)?;
+    record.traffic_token = token(wish.private_ports)?;
+    record.idempotency_key = wish.idempotency_key.clone();
+    let env = wish.environment.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+    crate::programs::overlay(&mut record.environment, env);
+    *live.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+    let claimed = EventKind::Claimed {
+        tenant: tenant.to_string(),
+    };
+    let (saved, recorded) = tokio::join!(core.save(live, record.clone()), core.evidence.record(&live.id, vec![claimed]));
+    saved.and(recorded)?;
+    core.tell(tenant, &live.id, "created", &[("template", &prepared.template.id), ("pool", "true")]).await?;
+    Ok(record.tell())
+}

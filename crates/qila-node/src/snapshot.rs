@@ -1,0 +1,145 @@
+//! Files of a sandbox as they were: kept, forked, and gone back to.
+use crate::clock::now_ms;
+use crate::core::Core;
+use crate::fault::internal;
+use crate::guest;
+use crate::layers::{replace, share};
+use crate::lifecycle;
+use crate::live::Live;
+use crate::names;
+use qila_api::{ApiError, Create, Fork, Kind, Result, Sandbox, Snapshot, SnapshotId, Tenant};
+use qila_wire::served::Ask;
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// A snapshot, as it is remembered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Snap {
+    pub tenant: Tenant,
+    pub snapshot: Snapshot,
+    /// Its layers, the uppermost first.
+    pub lower: Vec<String>,
+}
+
+/// Keeps the files of a sandbox as they are now.
+pub(crate) async fn take(core: &Arc<Core>, live: &Arc<Live>, name: Option<String>) -> Result<Snapshot> {
+    let name = lifecycle::name(name)?;
+    let (core, live) = (core.clone(), live.clone());
+    let work = tokio::spawn(async move {
+        let _change = live.change.lock().await;
+        let (lower, pin) = share(&core, &live).await?;
+        let id = SnapshotId::parse(names::sandbox()?.as_str()).map_err(|e| internal("naming a snapshot", &e))?;
+        let (tenant, template) = live.look(|r| (r.tenant.clone(), r.template.clone()));
+        let snapshot = Snapshot {
+            id: id.clone(),
+            sandbox: live.id.clone(),
+            template,
+            name,
+            taken_ms: now_ms(),
+        };
+        let snap = Snap {
+            tenant: tenant.clone(),
+            snapshot: snapshot.clone(),
+            lower,
+        };
+        let text = serde_json::to_vec(&snap).map_err(|e| internal("a snapshot's record", &e))?;
+        let put = core.store.put(qila_store::Kind::Snapshot, id.as_str(), &tenant, text).await;
+        put.map_err(|e| crate::fault::store(&e))?;
+        core.snapshots.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Arc::new(snap));
+        drop(pin);
+        core.tell(&tenant, &live.id, "snapshotted", &[("snapshot", id.as_str())]).await?;
+        Ok(snapshot)
+    });
+    work.await.map_err(|e| internal("taking a snapshot", &e))?
+}
+
+/// Takes everything over that is remembered.
+pub(crate) async fn load(core: &Core) -> Result<()> {
+    let all = core.store.all(qila_store::Kind::Snapshot).await.map_err(|e| crate::fault::store(&e))?;
+    for document in all {
+        let snap: Snap = serde_json::from_slice(&document.body)
+            .map_err(|e| internal(&format!("the record of snapshot {} cannot be read", document.id), &e))?;
+        let mut snapshots = core.snapshots.write().unwrap_or_else(PoisonError::into_inner);
+        snapshots.insert(snap.snapshot.id.clone(), Arc::new(snap));
+    }
+    Ok(())
+}
+
+/// A snapshot of a tenant.
+pub(crate) fn find(core: &Core, tenant: &Tenant, id: &SnapshotId) -> Result<Arc<Snap>> {
+    let all = core.snapshots.read().unwrap_or_else(PoisonError::into_inner);
+    let found = all.get(id).filter(|s| s.tenant == *tenant).cloned();
+    found.ok_or_else(|| ApiError::not_found(format!("there is no snapshot {id}")))
+}
+
+/// Removes one.
+pub(crate) async fn remove(core: &Arc<Core>, tenant: &Tenant, id: &SnapshotId) -> Result<bool> {
+    if find(core, tenant, id).is_err() {
+        return Ok(false);
+    }
+    let used = {
+        let templates = core.templates.read().unwrap_or_else(PoisonError::into_inner);
+        let of = |t: &Arc<crate::template::Prepared>| t.template.source == qila_api::Source::Snapshot(id.to_string());
+        templates.iter().find(|t| of(t)).map(|t| t.template.id.clone())
+    };
+    if let Some(template) = used {
+        return Err(ApiError::new(Kind::Conflict, format!("template {template} is made of this snapshot")).hint("remove the template first"));
+    }
+    let removed = core.store.remove(qila_store::Kind::Snapshot, id.as_str()).await;
+    let removed = removed.map_err(|e| crate::fault::store(&e))?;
+    core.snapshots.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    crate::layers::sweep(core).await;
+    Ok(removed)
+}
+
+/// Makes a sandbox with the files of another. Its programs, credentials and tokens do not travel: it gets its own.
+pub(crate) async fn fork(core: &Arc<Core>, tenant: &Tenant, live: &Arc<Live>, wish: Fork) -> Result<Sandbox> {
+    let record = live.record();
+    let prepared = core.template(tenant, &record.template)?;
+    let (lower, pin) = {
+        let (core, live) = (core.clone(), live.clone());
+        let work = tokio::spawn(async move {
+            let _change = live.change.lock().await;
+            share(&core, &live).await
+        });
+        work.await.map_err(|e| internal("forking a sandbox", &e))??
+    };
+    let left = record.ends_ms.saturating_sub(now_ms());
+    let create = Create {
+        template: record.template.clone(),
+        timeout: wish.timeout.or(Some(Duration::from_millis(left))),
+        on_timeout: record.on_timeout,
+        auto_resume: record.auto_resume,
+        metadata: wish.metadata.unwrap_or(record.metadata),
+        environment: record.words,
+        network: record.network,
+        secure: record.access_token.is_some(),
+        private_ports: record.traffic_token.is_some(),
+        idempotency_key: None,
+    };
+    let made = lifecycle::make(core, tenant, prepared, create, Some(lower), "created").await?;
+    drop(pin);
+    core.tell(tenant, &live.id, "forked", &[("into", made.id.as_str())]).await?;
+    Ok(made)
+}
+
+/// Ends the programs of a sandbox and gives it the files of a snapshot of its own.
+pub(crate) async fn roll_back(core: &Arc<Core>, live: &Arc<Live>, to: Arc<Snap>) -> Result<Sandbox> {
+    if to.snapshot.sandbox != live.id {
+        return Err(ApiError::new(Kind::Conflict, format!("snapshot {} is of another sandbox", to.snapshot.id))
+            .hint("make a sandbox of it instead: a template with the snapshot as its source"));
+    }
+    live.running()?;
+    let (core, live) = (core.clone(), live.clone());
+    let work = tokio::spawn(async move {
+        let _change = live.change.lock().await;
+        guest::request(&live.dir, &Ask::Clear).await.map_err(crate::fault::guest)?;
+        replace(&core, &live, to.lower.clone()).await?;
+        crate::layers::sweep(&core).await;
+        let tenant = live.look(|r| r.tenant.clone());
+        core.tell(&tenant, &live.id, "rolled_back", &[("snapshot", to.snapshot.id.as_str())]).await?;
+        Ok(live.look(crate::record::Record::tell))
+    });
+    work.await.map_err(|e| internal("rolling a sandbox back", &e))?
+}

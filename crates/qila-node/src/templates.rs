@@ -1,0 +1,233 @@
+//! The templates of a node: what it has, what is being made ready, what could not be.
+use crate::clock::now_ms;
+use crate::core::Core;
+use crate::fault::{internal, store};
+use crate::template::{Around, BASE, Prepared, base, prepare};
+use qila_api::{ApiError, Kind, Result, SnapshotId, Source, Template, TemplateState, Tenant};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+/// Most templates of one tenant.
+const MOST: usize = 200;
+/// Most names of one template.
+const NAMES: usize = 16;
+
+/// A template, as it is remembered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    pub owner: Option<Tenant>,
+    pub template: Template,
+}
+
+/// A root file system of an image, and where its programs are looked for.
+type Root = (PathBuf, Option<String>);
+
+fn check(template: &Template) -> Result<()> {
+    let sound = |name: &str| {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_./:".contains(&b);
+        !name.is_empty() && name.len() <= 128 && name.bytes().all(plain)
+    };
+    if !sound(&template.id) || template.id == BASE {
+        return Err(ApiError::invalid("the id of a template has 1 to 128 of a-z, 0-9, `-_./:`, and is not `base`"));
+    }
+    if template.names.len() > NAMES || !template.names.iter().all(|n| sound(n)) {
+        return Err(ApiError::invalid(format!("a template has up to {NAMES} names of a-z, 0-9, `-_./:`")));
+    }
+    if template.pool > crate::pool::MOST {
+        return Err(ApiError::invalid(format!("a pool has up to {} sandboxes", crate::pool::MOST)));
+    }
+    Ok(())
+}
+
+/// The root file system that a template's source stands for; none: the host's own.
+fn root(core: &Core, tenant: Option<&Tenant>, source: &Source) -> Result<Option<Root>> {
+    match source {
+        Source::Host | Source::Directory(_) => Ok(None),
+        Source::Layout(path) => {
+            let (layout, name) = match path.rsplit_once(':') {
+                Some((layout, name)) if !Path::new(path).exists() => (layout, Some(name)),
+                _ => (path.as_str(), None),
+            };
+            let image = qila_image::unpack(Path::new(layout), name, &core.state.join("images"));
+            let image = image.map_err(|e| ApiError::invalid(chain(&e)).clause("template.source"))?;
+            Ok(Some((image.root, image.path)))
+        }
+        Source::Image(_) => Err(ApiError::new(Kind::Unsupported, "images are not pulled from registries yet")
+            .clause("template.source")
+            .hint("give an OCI image layout, such as `skopeo copy docker://NAME oci:PATH` makes")),
+        Source::Snapshot(id) => {
+            let snap = snapshot(core, tenant, id)?;
+            let of = core.templates.read().unwrap_or_else(PoisonError::into_inner);
+            let of = of.iter().find(|t| t.template.id == snap.snapshot.template).map(|t| t.template.source.clone());
+            match of {
+                Some(Source::Snapshot(_)) | None => Ok(None),
+                Some(source) => root(core, tenant, &source),
+            }
+        }
+    }
+}
+
+fn snapshot(core: &Core, tenant: Option<&Tenant>, id: &str) -> Result<Arc<crate::snapshot::Snap>> {
+    let id = SnapshotId::parse(id).map_err(|e| ApiError::invalid(e.to_string()))?;
+    match tenant {
+        Some(tenant) => crate::snapshot::find(core, tenant, &id),
+        None => {
+            let all = core.snapshots.read().unwrap_or_else(PoisonError::into_inner);
+            all.get(&id).cloned().ok_or_else(|| ApiError::not_found(format!("there is no snapshot {id}")))
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(e) = next {
+        text = format!("{text}: {e}");
+        next = e.source();
+    }
+    text
+}
+
+/// Makes a template ready: it blocks.
+fn build(core: &Core, kept: &Kept) -> Result<Prepared> {
+    let owner = kept.owner.clone();
+    let layers = match &kept.template.source {
+        Source::Snapshot(id) => Some(snapshot(core, owner.as_ref(), id)?.lower.clone()),
+        _ => None,
+    };
+    let around = Around {
+        home: &core.home,
+        state: &core.state,
+        user_home: core.user_home.as_deref(),
+        snapshot: layers,
+        unpacked: root(core, owner.as_ref(), &kept.template.source)?,
+    };
+    prepare(kept.template.clone(), owner, &around)
+}
+
+/// Takes everything over that is remembered, and the one that every node has.
+pub(crate) async fn load(core: &Arc<Core>) -> Result<()> {
+    let first = Kept {
+        owner: None,
+        template: base(),
+    };
+    let again = core.clone();
+    let prepared = tokio::task::spawn_blocking(move || build(&again, &first)).await;
+    place(core, Arc::new(prepared.map_err(|e| internal("reading templates", &e))??));
+    for document in core.store.all(qila_store::Kind::Template).await.map_err(|e| store(&e))? {
+        let kept: Kept = serde_json::from_slice(&document.body)
+            .map_err(|e| internal(&format!("the record of template {} cannot be read", document.id), &e))?;
+        let again = core.clone();
+        let copy = kept.clone();
+        match tokio::task::spawn_blocking(move || build(&again, &copy)).await {
+            Ok(Ok(prepared)) => place(core, Arc::new(prepared)),
+            // One that the host cannot have any more is no reason for the others not to be there.
+            Ok(Err(e)) => {
+                eprintln!("qila: template {}: {e}", kept.template.id);
+                failed(core, kept, &e);
+            }
+            Err(e) => return Err(internal("reading templates", &e)),
+        }
+    }
+    Ok(())
+}
+
+fn place(core: &Arc<Core>, prepared: Arc<Prepared>) {
+    let same = |t: &Prepared| t.template.id == prepared.template.id && t.owner == prepared.owner;
+    let mut all = core.templates.write().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|t| !same(t));
+    all.push(prepared);
+    drop(all);
+}
+
+fn failed(core: &Core, kept: Kept, why: &ApiError) {
+    let mut all = core.unready.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|k| k.template.id != kept.template.id || k.owner != kept.owner);
+    let mut kept = kept;
+    kept.template.state = TemplateState::Failed {
+        reason: why.message.clone(),
+    };
+    all.push(kept);
+}
+
+fn forget_unready(core: &Core, owner: &Tenant, id: &str) {
+    let mut all = core.unready.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|k| k.template.id != id || k.owner.as_ref() != Some(owner));
+}
+
+/// What a tenant may use, and what of its own is not ready.
+pub(crate) fn list(core: &Core, tenant: &Tenant) -> Vec<Template> {
+    let all = core.templates.read().unwrap_or_else(PoisonError::into_inner);
+    let ready = all.iter().filter(|t| t.is_open_to(tenant)).map(|t| t.template.clone());
+    let mut out: Vec<Template> = ready.collect();
+    drop(all);
+    let unready = core.unready.lock().unwrap_or_else(PoisonError::into_inner);
+    let own = unready.iter().filter(|k| k.owner.as_ref() == Some(tenant));
+    out.extend(own.map(|k| k.template.clone()));
+    out
+}
+
+/// Makes or replaces a template of a tenant.
+pub(crate) async fn put(core: &Arc<Core>, tenant: &Tenant, mut template: Template) -> Result<Template> {
+    check(&template)?;
+    if list(core, tenant).len() >= MOST {
+        return Err(ApiError::new(Kind::Quota, format!("a tenant has at most {MOST} templates")));
+    }
+    template.made_ms = now_ms();
+    template.state = TemplateState::Building;
+    let kept = Kept {
+        owner: Some(tenant.clone()),
+        template: template.clone(),
+    };
+    // What is wrong with it is said at once; only an image may take its time.
+    let slow = matches!(template.source, Source::Image(_));
+    if slow {
+        crate::template::bundle(&template.policy)?;
+        core.unready.lock().unwrap_or_else(PoisonError::into_inner).push(kept.clone());
+        let core = core.clone();
+        tokio::spawn(async move {
+            if let Err(e) = finish(&core, kept.clone()).await {
+                failed(&core, kept, &e);
+            }
+        });
+        return Ok(template);
+    }
+    finish(core, kept).await
+}
+
+async fn finish(core: &Arc<Core>, mut kept: Kept) -> Result<Template> {
+    kept.template.state = TemplateState::Ready;
+    let (again, copy) = (core.clone(), kept.clone());
+    let prepared = tokio::task::spawn_blocking(move || build(&again, &copy)).await;
+    let prepared = Arc::new(prepared.map_err(|e| internal("making a template", &e))??);
+    let tenant = kept.owner.clone().ok_or_else(|| internal("making a template", &"it is nobody's"))?;
+    let text = serde_json::to_vec(&kept).map_err(|e| internal("a template's record", &e))?;
+    let id = format!("{tenant}/{}", kept.template.id);
+    core.store.put(qila_store::Kind::Template, &id, &tenant, text).await.map_err(|e| store(&e))?;
+    core.pools.empty(core, &key(&tenant, &kept.template.id));
+    place(core, prepared.clone());
+    forget_unready(core, &tenant, &kept.template.id);
+    core.pools.fill(core, &prepared);
+    Ok(kept.template)
+}
+
+/// The name of a template's pool: two tenants may have templates of one name.
+pub(crate) fn key(owner: &Tenant, id: &str) -> String {
+    format!("{owner}/{id}")
+}
+
+/// Removes a template of a tenant.
+pub(crate) async fn remove(core: &Arc<Core>, tenant: &Tenant, id: &str) -> Result<bool> {
+    forget_unready(core, tenant, id);
+    let stored = core.store.remove(qila_store::Kind::Template, &format!("{tenant}/{id}")).await.map_err(|e| store(&e))?;
+    let gone = {
+        let mut all = core.templates.write().unwrap_or_else(PoisonError::into_inner);
+        let before = all.len();
+        all.retain(|t| t.template.id != id || t.owner.as_ref() != Some(tenant));
+        all.len() < before
+    };
+    core.pools.empty(core, &key(tenant, id));
+    crate::layers::sweep(core).await;
+    Ok(gone || stored)
+}
