@@ -1,5 +1,6 @@
 //! Collecting HostFacts.
 use crate::error::HostError;
+use crate::piled::Piled;
 use qila_plan::{Availability, CgroupFacts, HostFacts, PathFact, PathKind, RootEntry, Unpacked};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat};
 use std::collections::BTreeMap;
@@ -32,22 +33,34 @@ pub fn collect(look: &Look<'_>) -> Result<HostFacts, HostError> {
             paths.insert(path.to_owned(), fact);
         }
     }
+    let piled = look.unpacked.filter(|i| !i.lower.is_empty());
+    let piled = piled.map(|i| Piled::open(&i.lower)).transpose()?;
     let replaced = ["/etc/resolv.conf", "/etc/hosts"];
-    let base_files = replaced
-        .iter()
-        .filter_map(|p| Some(((*p).to_owned(), within(look.base, p)?)));
+    let base_files = replaced.iter().filter_map(|p| {
+        let at = match &piled {
+            Some(piled) => piled.file(p),
+            None => within(look.base, p),
+        };
+        Some(((*p).to_owned(), at?))
+    });
     Ok(HostFacts {
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         landlock_abi: qila_sys::landlock::abi(),
         user_namespaces: user_namespaces(),
         cgroups: cgroups(Path::new("/sys/fs/cgroup"), Path::new("/proc/self")),
         cpus: cpus(),
-        root: root(look.base),
+        root: match &piled {
+            Some(piled) => piled.root(&system()),
+            None => root(look.base),
+        },
         paths,
         unpacked: look.unpacked.cloned(),
         sockets: crate::sockets::beneath(look.writable)?,
         base_files: base_files.collect(),
-        ca_bundles: ca_bundles(look.base),
+        ca_bundles: match &piled {
+            Some(piled) => bundles(|p| piled.file(p)),
+            None => ca_bundles(look.base),
+        },
         devices: devices(look.storage),
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
@@ -112,11 +125,15 @@ fn dangling(path: &str) -> std::io::Result<std::path::PathBuf> {
     Ok(out)
 }
 
-fn root(base: &Path) -> Vec<RootEntry> {
-    let mut names: Vec<&str> = SYSTEM.to_vec();
+fn system() -> Vec<&'static str> {
+    let mut names = SYSTEM.to_vec();
     names.push("usr");
+    names
+}
+
+fn root(base: &Path) -> Vec<RootEntry> {
     let mut out = Vec::new();
-    for name in names {
+    for name in system() {
         let at = base.join(name);
         let Ok(stat) = rustix::fs::statat(CWD, &at, AtFlags::SYMLINK_NOFOLLOW) else {
             continue;
@@ -188,17 +205,20 @@ fn cpus() -> Vec<u32> {
 
 /// Files of a base that hold bundles of CA certificates, links resolved, as they are seen inside.
 pub fn ca_bundles(base: &Path) -> Vec<String> {
+    bundles(|p| {
+        let there = base.join(p.trim_start_matches('/')).exists();
+        there.then(|| within(base, p))?
+    })
+}
+
+fn bundles(look: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let known = [
         "/etc/ssl/certs/ca-certificates.crt",
         "/etc/pki/tls/certs/ca-bundle.crt",
         "/etc/ssl/ca-bundle.pem",
         "/etc/ssl/cert.pem",
     ];
-    let mut out: Vec<String> = known
-        .iter()
-        .filter(|p| base.join(p.trim_start_matches('/')).exists())
-        .filter_map(|p| within(base, p))
-        .collect();
+    let mut out: Vec<String> = known.iter().filter_map(|p| look(p)).collect();
     out.sort();
     out.dedup();
     out
@@ -238,7 +258,7 @@ pub fn cgroups(mounted: &Path, own: &Path) -> CgroupFacts {
         }
         for name in names
             .split(',')
-            .filter(|n| ["memory", "pids", "cpu", "blkio", "freezer"].contains(n))
+            .filter(|n| ["memory", "pids", "cpu", "cpuacct", "blkio", "freezer"].contains(n))
         {
             let dir = mounted.join(name).join(path);
             if writable(&dir)

@@ -3,6 +3,7 @@
 
 mod error;
 mod facts;
+mod piled;
 mod sockets;
 
 pub use error::HostError;
