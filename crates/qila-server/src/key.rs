@@ -8,6 +8,8 @@ use zeroize::Zeroizing;
 
 /// What a key begins with, so that a leaked one is known for what it is.
 const PREFIX: &str = "qila_";
+/// What it may begin with instead, for E2B's SDKs, which look at that: it is the same key.
+const E2B: &str = "e2b_";
 /// Hexadecimal digits after it: 256 bits.
 const DIGITS: usize = 64;
 
@@ -39,9 +41,21 @@ pub fn mint() -> Result<Minted> {
 /// What is kept of a key; none: it has not the form of one.
 pub fn hash(key: &SecretString) -> Option<[u8; 32]> {
     let text = key.expose_secret();
-    let digits = text.strip_prefix(PREFIX)?;
+    let digits = text.strip_prefix(PREFIX).or_else(|| text.strip_prefix(E2B))?;
     let sound = digits.len() == DIGITS && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    sound.then(|| Sha256::digest(text.as_bytes()).into())
+    sound.then(|| {
+        let mut whole = Sha256::new();
+        whole.update(PREFIX);
+        whole.update(digits);
+        whole.finalize().into()
+    })
+}
+
+/// The same key as E2B's SDKs want it.
+pub fn for_e2b(key: &SecretString) -> SecretString {
+    let text = key.expose_secret();
+    let digits = text.strip_prefix(PREFIX).unwrap_or(text);
+    SecretString::from(Zeroizing::new(format!("{E2B}{digits}")).as_str())
 }
 
 fn hex(bytes: &[u8]) -> Zeroizing<String> {
@@ -95,6 +109,7 @@ mod tests {
         assert_ne!(one.hash, other.hash);
         assert_eq!(one.secret.expose_secret().len(), PREFIX.len() + DIGITS);
         assert_eq!(hash(&one.secret), Some(one.hash));
+        assert_eq!(hash(&for_e2b(&one.secret)), Some(one.hash));
         for bad in [
             "",
             "qila_",

@@ -21,7 +21,7 @@ mod tls;
 mod v1;
 
 pub use config::{BeforePort, Config, Limits, Log, Missing, NotFound, ServeError};
-pub use key::{Keyring, Minted, hash, mint};
+pub use key::{Keyring, Minted, for_e2b, hash, mint};
 pub use openapi::document;
 pub use problem::Problem;
 pub use serve::{Report, serve};
