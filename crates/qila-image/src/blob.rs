@@ -29,6 +29,17 @@ pub(crate) struct Platform {
 }
 
 impl Descriptor {
+    /// Of a manifest that is known by its digest.
+    pub(crate) fn of(digest: String, size: u64) -> Descriptor {
+        Descriptor {
+            media_type: String::new(),
+            digest,
+            size,
+            annotations: std::collections::BTreeMap::new(),
+            platform: None,
+        }
+    }
+
     /// The hexadecimal part of the digest: SHA-256, in lower case, and nothing that could be a path.
     pub(crate) fn hex(&self) -> std::result::Result<&str, ImageError> {
         let hex = self.digest.strip_prefix("sha256:");

@@ -174,18 +174,15 @@ pub(crate) fn apply<M: Marks>(
         marks,
         used,
     };
-    while let Some(entry) = layer.next()? {
-        match layer.entry(&entry) {
-            Ok(()) => {}
-            Err(Why::Refused(why)) => return Err(layer.refused(&entry.path, why)),
-            Err(Why::Below) => return Ok(None),
-        }
-    }
-    layer.rest()?;
+    let whole = layer.all();
     drop(layer);
     used.left = left;
-    blob.verify()?;
-    Ok(Some(hex(&hash.finalize())))
+    match (whole, blob.verify()) {
+        // What is wrong with bytes that are not the image's is of no interest.
+        (_, Err(e @ ImageError::Digest { .. })) | (Err(e), _) => Err(e),
+        (Ok(false), _) => Ok(None),
+        (Ok(true), verified) => verified.map(|()| Some(hex(&hash.finalize()))),
+    }
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -212,6 +209,18 @@ impl<R: Read, M: Marks> Layer<'_, R, M> {
     fn next(&mut self) -> Result<Option<Entry>, ImageError> {
         let entry = self.archive.next();
         entry.map_err(|e| self.refused(b"-", e.to_string()))
+    }
+
+    /// Every entry, and what follows them. False: it means nothing without the layers beneath it.
+    fn all(&mut self) -> Result<bool, ImageError> {
+        while let Some(entry) = self.next()? {
+            match self.entry(&entry) {
+                Ok(()) => {}
+                Err(Why::Refused(why)) => return Err(self.refused(&entry.path, why)),
+                Err(Why::Below) => return Ok(false),
+            }
+        }
+        self.rest().map(|()| true)
     }
 
     /// Reads what follows the archive's end: it is part of what is hashed.

@@ -40,6 +40,12 @@ pub(crate) fn attempt(file: OwnedFd, how: How) -> Result<Option<Lock>, Errno> {
     }
 }
 
+/// The lock of whoever is alone with the store, if nobody else is there.
+pub(crate) fn try_alone(dir: &OwnedFd) -> Result<Option<Lock>, ImageError> {
+    let file = open(dir, "users").and_then(|file| attempt(file, How::Exclusive));
+    file.map_err(ImageError::errno("locking the images"))
+}
+
 /// Waits for a lock, for so long; `Busy` afterwards, and as soon as `stop` says so.
 pub(crate) fn wait(
     dir: &OwnedFd,

@@ -7,7 +7,6 @@ use crate::ledger::Need;
 use crate::live::{Live, born};
 use crate::record::{Phase, Record};
 use qila_api::Result;
-use qila_plan::CgroupFacts;
 use qila_sandbox::sweep_cgroup;
 use qila_store::Kind;
 use qila_types::{EventKind, RunId, Usage};
@@ -16,7 +15,6 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,13 +35,22 @@ pub struct Found {
 /// Looks at everything that is there from before.
 pub(crate) async fn all(core: &Arc<Core>) -> Result<Found> {
     let mut found = Found::default();
-    let records = core.store.all(Kind::Sandbox).await.map_err(|e| crate::fault::store(&e))?;
+    let records = core
+        .store
+        .all(Kind::Sandbox)
+        .await
+        .map_err(|e| crate::fault::store(&e))?;
     let mut known = HashSet::new();
     for document in records {
         known.insert(document.id.clone());
         let record: Record = match serde_json::from_slice(&document.body) {
             Ok(record) => record,
-            Err(e) => return Err(internal(&format!("the record of sandbox {} cannot be read", document.id), &e)),
+            Err(e) => {
+                return Err(internal(
+                    &format!("the record of sandbox {} cannot be read", document.id),
+                    &e,
+                ));
+            }
         };
         match adopt(core, &record).await? {
             true => found.adopted += 1,
@@ -54,6 +61,7 @@ pub(crate) async fn all(core: &Arc<Core>) -> Result<Found> {
         }
     }
     found.removed = remove_unknown(core, &known)?;
+    core.shares.tidy();
     crate::layers::sweep(core).await;
     Ok(found)
 }
@@ -85,7 +93,10 @@ async fn adopt(core: &Arc<Core>, record: &Record) -> Result<bool> {
         disk_mib: record.disk_mib,
     };
     let held = core.ledger.count(&record.tenant, need);
-    let live = Live::new(record.clone(), dir, pidfd, held);
+    let share = core
+        .shares
+        .take(&record.housed, core.quotas.quota(&record.housed).weight)?;
+    let live = Live::new(record.clone(), dir, pidfd, held, share);
     // One that was being frozen or thawed is brought to where its record says it is.
     match record.phase {
         Phase::Paused => crate::freeze::freeze(&live).await?,
@@ -119,7 +130,10 @@ pub(crate) async fn watch_network(core: &Arc<Core>, live: &Arc<Live>) -> Result<
     let prepared = match core.template(&record.tenant, &record.template) {
         Ok(prepared) if prepared.digest == record.policy_digest => prepared,
         _ => {
-            eprintln!("qila: sandbox {} has no network any more: its template has changed", record.id);
+            eprintln!(
+                "qila: sandbox {} has no network any more: its template has changed",
+                record.id
+            );
             return Ok(());
         }
     };
@@ -141,10 +155,13 @@ pub(crate) fn leases(core: &Arc<Core>) {
             if qila_gateway::is_due(dir.as_fd(), &run) != Ok(true) {
                 continue;
             }
-            let Ok(id) = qila_api::SandboxId::parse(&run) else { continue };
+            let Ok(id) = qila_api::SandboxId::parse(&run) else {
+                continue;
+            };
             let said = qila_gateway::take_back(dir.as_fd(), &run, |outcomes| {
                 let kinds = outcomes.iter().cloned().map(outcome).collect();
-                core.block_on(core.evidence.record(&id, kinds)).map_err(|e| e.message)
+                core.block_on(core.evidence.record(&id, kinds))
+                    .map_err(|e| e.message)
             });
             if let Err(why) = said {
                 eprintln!("qila: revoking what sandbox {run} has left: {why}");
@@ -168,29 +185,40 @@ async fn settle(core: &Arc<Core>, record: &Record) -> Result<()> {
         let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
     }
     let cgroup = record.cgroup.clone();
-    tokio::task::spawn_blocking(move || sweep(&cgroup)).await.map_err(|e| internal("settling a sandbox", &e))??;
+    tokio::task::spawn_blocking(move || sweep(&cgroup))
+        .await
+        .map_err(|e| internal("settling a sandbox", &e))??;
     let run = RunId::parse(record.id.as_str()).map_err(|e| internal("naming a run", &e))?;
-    qila_gateway::fold_accounts(&core.state.join("budgets"), &run).map_err(|e| internal("settling accounts", &e))?;
+    qila_gateway::fold_accounts(&core.state.join("budgets"), &run)
+        .map_err(|e| internal("settling accounts", &e))?;
     write_end(core, record, &Why::Lost, Usage::default()).await?;
     let found = vec![format!("the directory of sandbox {}", record.id)];
-    core.evidence.record(&record.id, vec![EventKind::Reclaimed { found }]).await?;
+    core.evidence
+        .record(&record.id, vec![EventKind::Reclaimed { found }])
+        .await?;
     core.remove_dir(record.id.as_str());
-    core.store.remove(Kind::Sandbox, record.id.as_str()).await.map_err(|e| crate::fault::store(&e)).map(drop)
+    core.store
+        .remove(Kind::Sandbox, record.id.as_str())
+        .await
+        .map_err(|e| crate::fault::store(&e))
+        .map(drop)
 }
 
 /// Removes directories without a record: of what was being made, or was gone but for its directory. A process of such a sandbox
 /// dies with the process that was making it.
 fn remove_unknown(core: &Core, known: &HashSet<String>) -> Result<usize> {
-    let entries = std::fs::read_dir(core.home.path.join(crate::home::SANDBOXES)).map_err(|e| internal("looking for sandboxes", &e))?;
-    let facts = qila_host::cgroups(Path::new("/sys/fs/cgroup"), Path::new("/proc/self"));
+    let entries = std::fs::read_dir(core.home.path.join(crate::home::SANDBOXES))
+        .map_err(|e| internal("looking for sandboxes", &e))?;
     let mut removed = 0;
     for entry in entries.flatten() {
-        let Ok(name) = entry.file_name().into_string() else { continue };
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
         if known.contains(&name) {
             continue;
         }
-        for parent in parents(&facts) {
-            let path = Path::new(&parent).join(format!("qila-{name}"));
+        for parent in core.shares.parents() {
+            let path = parent.join(format!("qila-{name}"));
             if path.exists() {
                 sweep_cgroup(&path).map_err(|e| internal("removing a cgroup", &e))?;
             }
@@ -199,12 +227,4 @@ fn remove_unknown(core: &Core, known: &HashSet<String>) -> Result<usize> {
         removed += 1;
     }
     Ok(removed)
-}
-
-fn parents(facts: &CgroupFacts) -> Vec<String> {
-    match facts {
-        CgroupFacts::V2 { parent, .. } => vec![parent.clone()],
-        CgroupFacts::V1 { parents } => parents.values().cloned().collect(),
-        CgroupFacts::None { .. } => Vec::new(),
-    }
 }

@@ -53,14 +53,17 @@ pub(crate) fn make(core: &Core, wish: Wish) -> Result<Newborn> {
     let made = build(core, wish, &id, dir);
     if made.is_err() {
         core.remove_dir(id.as_str());
-        core.store_blocking(core.store.remove(qila_store::Kind::Sandbox, id.as_str())).ok();
+        core.store_blocking(core.store.remove(qila_store::Kind::Sandbox, id.as_str()))
+            .ok();
     }
     made
 }
 
 fn placeholders(permit: &Permit) -> Result<Vec<Placeholder>> {
     let credentials = permit.policy().credentials.iter();
-    credentials.map(|c| Ok(Placeholder::new(&c.name, names::placeholder()?))).collect()
+    credentials
+        .map(|c| Ok(Placeholder::new(&c.name, names::placeholder()?)))
+        .collect()
 }
 
 fn variables(permit: &Permit, placeholders: &[Placeholder]) -> Vec<(String, String)> {
@@ -75,6 +78,8 @@ fn build(core: &Core, wish: Wish, id: &SandboxId, dir: OwnedFd) -> Result<Newbor
     let prepared = &wish.prepared;
     let placeholders = placeholders(&wish.permit)?;
     let lower = wish.lower.as_ref().unwrap_or(&prepared.lower);
+    let house = housed(&wish);
+    let share = core.shares.take(house, core.quotas.quota(house).weight)?;
     let plan = prepared.plan(
         &wish.permit,
         id.as_str(),
@@ -82,6 +87,7 @@ fn build(core: &Core, wish: Wish, id: &SandboxId, dir: OwnedFd) -> Result<Newbor
         lower,
         core.interpreter.as_deref(),
         &variables(&wish.permit, &placeholders),
+        Some(share.facts()),
     )?;
     let (authority, ca) = match plan.network() {
         NetworkPlan::Locked { intercepts: true, .. } => {
@@ -91,13 +97,25 @@ fn build(core: &Core, wish: Wish, id: &SandboxId, dir: OwnedFd) -> Result<Newbor
         _ => (None, String::new()),
     };
     let ground = Ground::prepare(plan.walls()).map_err(|e| launch(&e))?;
-    let born_now = core.launcher.bear(plan.walls(), ground.birthplace()).map_err(|e| match e {
-        LauncherError::Failed(why) if why.contains("Resource temporarily unavailable") => busy(),
-        e => internal("making a sandbox", &e),
-    })?;
+    let born_now = core
+        .launcher
+        .bear(plan.walls(), ground.birthplace())
+        .map_err(|e| match e {
+            LauncherError::Failed(why) if why.contains("Resource temporarily unavailable") => busy(),
+            e => internal("making a sandbox", &e),
+        })?;
     let mut sandbox = Sandbox::of(plan.walls(), ground, born_now).map_err(|e| launch(&e))?;
     // While the child makes its network.
-    let record = record(core, &wish, id, &plan, &sandbox, lower, &placeholders, authority.as_ref().map(|k| k.as_str()))?;
+    let record = record(
+        core,
+        &wish,
+        id,
+        &plan,
+        &sandbox,
+        lower,
+        &placeholders,
+        authority.as_ref().map(|k| k.as_str()),
+    )?;
     let listeners = match plan.network().has_gateway() {
         true => {
             let l = sandbox.listeners().map_err(|e| launch(&e))?;
@@ -111,19 +129,33 @@ fn build(core: &Core, wish: Wish, id: &SandboxId, dir: OwnedFd) -> Result<Newbor
     let text = serde_json::to_vec(&record).map_err(|e| internal("a sandbox's record", &e))?;
     core.block_on(async {
         let (stored, recorded) = tokio::join!(
-            core.store.put(qila_store::Kind::Sandbox, id.as_str(), &record.tenant, text),
-            core.evidence.record(id, launch_events(prepared, &wish.permit, &plan, &placeholders)),
+            core.store
+                .put(qila_store::Kind::Sandbox, id.as_str(), &record.tenant, text),
+            core.evidence
+                .record(id, launch_events(prepared, &wish.permit, &plan, &placeholders)),
         );
         stored.map_err(|e| crate::fault::store(&e))?;
         recorded
     })?;
     let held: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
-    sandbox.serve(&cage(&plan), socket.as_fd(), &held).map_err(|e| launch(&e))?;
-    let pidfd = sandbox.leave().ok_or_else(|| internal("making a sandbox", &"it has no process"))?;
+    sandbox
+        .serve(&cage(&plan), socket.as_fd(), &held)
+        .map_err(|e| launch(&e))?;
+    let pidfd = sandbox
+        .leave()
+        .ok_or_else(|| internal("making a sandbox", &"it has no process"))?;
     Ok(Newborn {
-        live: Live::new(record, dir, pidfd, wish.held),
+        live: Live::new(record, dir, pidfd, wish.held, share),
         listeners,
     })
+}
+
+/// Who answers for what it uses: whose it is, or whose template it waits for.
+fn housed(wish: &Wish) -> &Tenant {
+    match &wish.prepared.owner {
+        Some(owner) if wish.pooled => owner,
+        _ => &wish.tenant,
+    }
 }
 
 fn cage(plan: &Plan) -> Cage {
@@ -137,7 +169,12 @@ fn cage(plan: &Plan) -> Cage {
     }
 }
 
-fn launch_events(prepared: &Prepared, permit: &Arc<Permit>, plan: &Plan, placeholders: &[Placeholder]) -> Vec<EventKind> {
+fn launch_events(
+    prepared: &Prepared,
+    permit: &Arc<Permit>,
+    plan: &Plan,
+    placeholders: &[Placeholder],
+) -> Vec<EventKind> {
     let digest = match Arc::ptr_eq(permit, &prepared.permit) {
         true => prepared.digest.clone(),
         false => crate::template::digest(permit.policy()),
@@ -156,7 +193,10 @@ fn launch_events(prepared: &Prepared, permit: &Arc<Permit>, plan: &Plan, placeho
     std::iter::once(launch).chain(leases).collect()
 }
 
-#[allow(clippy::too_many_arguments, reason = "a record is of many things, each of which somebody else knows")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "a record is of many things, each of which somebody else knows"
+)]
 fn record(
     core: &Core,
     wish: &Wish,
@@ -177,7 +217,10 @@ fn record(
         format!("{name}={}", String::from_utf8_lossy(&v.value))
     };
     let mut environment: Vec<String> = plan.environment().iter().map(env).collect();
-    crate::programs::overlay(&mut environment, create.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    crate::programs::overlay(
+        &mut environment,
+        create.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())),
+    );
     let now = now_ms();
     let longest = wish.permit.policy().resources.wall_time.map(|t| t.0);
     let token = |wanted: bool| wanted.then(names::token).transpose();
@@ -185,6 +228,7 @@ fn record(
     Ok(Record {
         id: id.clone(),
         tenant: wish.tenant.clone(),
+        housed: housed(wish).clone(),
         template: prepared.template.id.clone(),
         alias: prepared.template.names.first().cloned(),
         phase: Phase::Running,
@@ -203,7 +247,11 @@ fn record(
         memory_mib: prepared.need.memory_mib,
         disk_mib: prepared.need.disk_mib,
         home: HOME.into(),
-        layered: plan.view().entries.iter().any(|e| matches!(e, ViewEntry::Layer { .. })),
+        layered: plan
+            .view()
+            .entries
+            .iter()
+            .any(|e| matches!(e, ViewEntry::Layer { .. })),
         lower: lower.to_vec(),
         pid,
         born: since,
@@ -212,7 +260,10 @@ fn record(
         longest_ms: longest,
         idempotency_key: create.idempotency_key.clone(),
         policy_digest: prepared.digest.clone(),
-        placeholders: placeholders.iter().map(|p| (p.credential.clone(), p.text.clone())).collect(),
+        placeholders: placeholders
+            .iter()
+            .map(|p| (p.credential.clone(), p.text.clone()))
+            .collect(),
         networked: plan.network().has_gateway(),
         mints: policy.credentials.iter().any(|c| c.source.mints()),
         authority: authority.map(str::to_owned),

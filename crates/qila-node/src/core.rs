@@ -8,6 +8,7 @@ use crate::ledger::Ledger;
 use crate::live::{Live, gone};
 use crate::pool::Pools;
 use crate::record::Record;
+use crate::shares::Shares;
 use crate::snapshot::Snap;
 use crate::template::Prepared;
 use qila_api::{ApiError, Event, Quotas, Result, SandboxId, SnapshotId, Tenant};
@@ -36,6 +37,7 @@ pub(crate) struct Core {
     pub events: Events,
     pub quotas: Arc<dyn Quotas>,
     pub ledger: Arc<Ledger>,
+    pub shares: Arc<Shares>,
     pub templates: RwLock<Vec<Arc<Prepared>>>,
     /// Templates that are being made ready, or could not be.
     pub unready: Mutex<Vec<crate::templates::Kept>>,
@@ -70,7 +72,11 @@ impl Core {
     /// A sandbox of a tenant.
     pub(crate) fn find(&self, tenant: &Tenant, id: &SandboxId) -> Result<Arc<Live>> {
         let live = self.any(id)?;
-        if live.belongs_to(tenant) { Ok(live) } else { Err(gone(id)) }
+        if live.belongs_to(tenant) {
+            Ok(live)
+        } else {
+            Err(gone(id))
+        }
     }
 
     /// A sandbox, whosever it is.
@@ -106,22 +112,34 @@ impl Core {
             other => own.or(other),
         };
         found.cloned().ok_or_else(|| {
-            ApiError::not_found(format!("there is no template `{}`", name.chars().take(80).collect::<String>()))
-                .hint("see which there are in /v1/templates")
+            ApiError::not_found(format!(
+                "there is no template `{}`",
+                name.chars().take(80).collect::<String>()
+            ))
+            .hint("see which there are in /v1/templates")
         })
     }
 
     /// Writes down what is known of a sandbox, and then knows it.
     pub(crate) async fn save(&self, live: &Live, record: Record) -> Result<()> {
-        let text = serde_json::to_vec(&record).map_err(|e| crate::fault::internal("a sandbox's record", &e))?;
-        let put = self.store.put(Kind::Sandbox, record.id.as_str(), &record.tenant, text);
+        let text =
+            serde_json::to_vec(&record).map_err(|e| crate::fault::internal("a sandbox's record", &e))?;
+        let put = self
+            .store
+            .put(Kind::Sandbox, record.id.as_str(), &record.tenant, text);
         put.await.map_err(|e| crate::fault::store(&e))?;
         live.put(record);
         Ok(())
     }
 
     /// Tells what happened, once it is written down.
-    pub(crate) async fn tell(&self, tenant: &Tenant, of: &SandboxId, kind: &str, fields: &[(&str, &str)]) -> Result<()> {
+    pub(crate) async fn tell(
+        &self,
+        tenant: &Tenant,
+        of: &SandboxId,
+        kind: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<()> {
         let event: Event = self.events.make(of, kind, fields);
         let told = self.store.tell(vec![(tenant.clone(), event.clone())]).await;
         self.events.publish(tenant, event);

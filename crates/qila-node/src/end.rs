@@ -74,7 +74,9 @@ pub(crate) async fn end(core: &Arc<Core>, live: &Arc<Live>, why: Why) -> Result<
         let _change = live.change.lock().await;
         take_down(&core, &live, why).await
     });
-    work.await.map_err(|e| internal("ending a sandbox", &e))?.map(|()| true)
+    work.await
+        .map_err(|e| internal("ending a sandbox", &e))?
+        .map(|()| true)
 }
 
 async fn take_down(core: &Arc<Core>, live: &Live, why: Why) -> Result<()> {

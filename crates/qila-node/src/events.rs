@@ -36,7 +36,8 @@ impl Events {
 
     /// Something happens: what is told of it, and its number.
     pub(crate) fn make(&self, of: &SandboxId, kind: &str, fields: &[(&str, &str)]) -> Event {
-        let fields: BTreeMap<String, String> = fields.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let fields: BTreeMap<String, String> =
+            fields.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let seq = kept.next;
         kept.next += 1;
@@ -62,7 +63,15 @@ impl Events {
     /// What was told of one sandbox, newest last.
     pub(crate) fn of(&self, sandbox: &SandboxId, limit: usize) -> Vec<Event> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut found: Vec<Event> = kept.events.iter().rev().map(|(_, e)| e).filter(|e| e.sandbox == *sandbox).take(limit).cloned().collect();
+        let mut found: Vec<Event> = kept
+            .events
+            .iter()
+            .rev()
+            .map(|(_, e)| e)
+            .filter(|e| e.sandbox == *sandbox)
+            .take(limit)
+            .cloned()
+            .collect();
         found.reverse();
         found
     }
@@ -78,15 +87,23 @@ impl Events {
 const BATCH: usize = 500;
 
 /// Everything of a tenant after a number, and then what happens. One that lags is let go: the numbers tell it where it was.
-pub(crate) async fn listen(core: &Arc<Core>, tenant: &Tenant, after: Option<u64>) -> Result<mpsc::Receiver<Event>> {
+pub(crate) async fn listen(
+    core: &Arc<Core>,
+    tenant: &Tenant,
+    after: Option<u64>,
+) -> Result<mpsc::Receiver<Event>> {
     let (give, take) = mpsc::channel(64);
     let (last, mut news) = core.events.subscribe();
     let (core, tenant) = (core.clone(), tenant.clone());
     tokio::spawn(async move {
         let mut at = after.unwrap_or(last);
         while at < last {
-            let Ok(old) = core.store.events(&tenant, at, BATCH).await else { return };
-            let Some(end) = old.last().map(|e| e.seq) else { break };
+            let Ok(old) = core.store.events(&tenant, at, BATCH).await else {
+                return;
+            };
+            let Some(end) = old.last().map(|e| e.seq) else {
+                break;
+            };
             at = end;
             for event in old {
                 if give.send(event).await.is_err() {

@@ -25,10 +25,16 @@ impl Evidence {
                 run: Some(run.clone()),
                 kind,
             };
-            tickets.push(self.writer.durable(&event).map_err(|e| internal("evidence cannot be written", &e))?);
+            tickets.push(
+                self.writer
+                    .durable(&event)
+                    .map_err(|e| internal("evidence cannot be written", &e))?,
+            );
         }
         for ticket in tickets {
-            ticket.await.map_err(|e| internal("evidence cannot be written", &e))?;
+            ticket
+                .await
+                .map_err(|e| internal("evidence cannot be written", &e))?;
         }
         Ok(())
     }

@@ -17,7 +17,11 @@ pub(crate) fn refused(refusal: &Refusal) -> ApiError {
     let mut hint = refusal.fix.clone();
     if let Some(tier) = refusal.nearest {
         let also = format!("the {tier} tier can");
-        hint = if hint.is_empty() { also } else { format!("{hint}; {also}") };
+        hint = if hint.is_empty() {
+            also
+        } else {
+            format!("{hint}; {also}")
+        };
     }
     let error = ApiError::new(Kind::Refused, refusal.to_string()).clause(refusal.clause.as_str());
     if hint.is_empty() { error } else { error.hint(hint) }
@@ -26,8 +30,13 @@ pub(crate) fn refused(refusal: &Refusal) -> ApiError {
 /// A sandbox could not be made.
 pub(crate) fn launch(error: &LaunchError) -> ApiError {
     match error {
-        LaunchError::Step { errno: Errno::NOSPC, .. } => ApiError::new(Kind::NoSpace, "the node's disk is full"),
-        LaunchError::Step { errno: Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN, .. } => busy(),
+        LaunchError::Step {
+            errno: Errno::NOSPC, ..
+        } => ApiError::new(Kind::NoSpace, "the node's disk is full"),
+        LaunchError::Step {
+            errno: Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN,
+            ..
+        } => busy(),
         other => internal("making a sandbox", other),
     }
 }

@@ -19,7 +19,9 @@ const NEWS: usize = 1024;
 
 fn path(text: &str) -> Result<Vec<u8>> {
     if text.len() > MAX_PATH || text.contains('\0') {
-        return Err(ApiError::invalid("that is no path: up to 4096 bytes, none of them zero"));
+        return Err(ApiError::invalid(
+            "that is no path: up to 4096 bytes, none of them zero",
+        ));
     }
     Ok(text.as_bytes().to_vec())
 }
@@ -42,7 +44,12 @@ fn entry(found: Found) -> Entry {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let path = text(&found.path);
     Entry {
-        name: path.rsplit('/').next().filter(|n| !n.is_empty()).unwrap_or("/").to_owned(),
+        name: path
+            .rsplit('/')
+            .next()
+            .filter(|n| !n.is_empty())
+            .unwrap_or("/")
+            .to_owned(),
         kind: kind(found.kind),
         target_kind: found.target_kind.map(kind),
         target: found.target.as_deref().map(text),
@@ -101,7 +108,10 @@ pub(crate) async fn list(live: &Live, at: &str, depth: u32) -> Result<Vec<Entry>
             _ => return Err(confused()),
         }
         if out.len() > MAX_ENTRIES {
-            return Err(ApiError::invalid(format!("there are more than {MAX_ENTRIES} entries")).hint("list fewer levels"));
+            return Err(
+                ApiError::invalid(format!("there are more than {MAX_ENTRIES} entries"))
+                    .hint("list fewer levels"),
+            );
         }
     }
     out.sort_by(|a, b| a.path.cmp(&b.path));
@@ -174,7 +184,9 @@ pub(crate) async fn watch(live: &Live, at: &str, recursive: bool) -> Result<Watc
                 said = line.hear() => said,
                 () = give.closed() => return,
             };
-            let Ok(Answer::Changed { name, change }) = said else { return };
+            let Ok(Answer::Changed { name, change }) = said else {
+                return;
+            };
             let change = match change {
                 Changed::Create => Change::Create,
                 Changed::Write => Change::Write,

@@ -41,7 +41,11 @@ pub(crate) async fn freeze(live: &Live) -> Result<()> {
         tokio::time::sleep(Duration::from_micros(200)).await;
     }
     // Memory of what stands still is of use to others, where the kernel can be asked for it.
-    if let Some(dir) = plan.used.as_deref().and_then(|f| f.strip_suffix("/memory.current")) {
+    if let Some(dir) = plan
+        .used
+        .as_deref()
+        .and_then(|f| f.strip_suffix("/memory.current"))
+    {
         let used = std::fs::read_to_string(format!("{dir}/memory.current")).unwrap_or_default();
         let _ = std::fs::write(format!("{dir}/memory.reclaim"), used.trim()); // as much as there is to be had
     }

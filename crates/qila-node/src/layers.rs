@@ -38,7 +38,10 @@ impl Pin {
 
     /// Of everything that somebody is about to lie on.
     pub(crate) fn on(core: &Arc<Core>, lower: &[String]) -> Pin {
-        Pin::all(core, lower.iter().filter_map(|p| named(p)).map(str::to_owned).collect())
+        Pin::all(
+            core,
+            lower.iter().filter_map(|p| named(p)).map(str::to_owned).collect(),
+        )
     }
 
     fn all(core: &Arc<Core>, names: Vec<String>) -> Pin {
@@ -72,9 +75,12 @@ impl Drop for Pin {
 /// the sandbox's `change`, and drops the pin when it has written down who lies on them.
 pub(crate) async fn share(core: &Arc<Core>, live: &Arc<Live>) -> Result<(Vec<String>, Pin)> {
     if !live.look(|r| r.layered) {
-        return Err(ApiError::new(Kind::Refused, "the template's policy keeps the home in memory, which cannot be kept or forked")
-            .clause("filesystem.workspace")
-            .hint("use a template with `filesystem: {workspace: layer}`"));
+        return Err(ApiError::new(
+            Kind::Refused,
+            "the template's policy keeps the home in memory, which cannot be kept or forked",
+        )
+        .clause("filesystem.workspace")
+        .hint("use a template with `filesystem: {workspace: layer}`"));
     }
     let name = names::sandbox()?;
     let name = name.as_str();
@@ -107,7 +113,9 @@ async fn share_still(core: &Arc<Core>, live: &Arc<Live>, name: &str) -> Result<V
 
 fn layer(core: &Core, name: &str) -> Result<String> {
     let path = core.home.layer(name).join("upper");
-    path.to_str().map(str::to_owned).ok_or_else(|| internal("a layer", &"its path is not UTF-8"))
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| internal("a layer", &"its path is not UTF-8"))
 }
 
 /// Moves the layer aside and gives the sandbox a new one over it. False: something in the sandbox uses it.
@@ -144,7 +152,8 @@ async fn restack(core: &Arc<Core>, live: &Arc<Live>, name: &str) -> Result<bool>
             Ok(true)
         }
         Err(LauncherError::InUse) => {
-            qila_workspace::remove_tree(&live.dir, OsStr::new("layer")).map_err(|e| internal("moving a layer back", &e))?;
+            qila_workspace::remove_tree(&live.dir, OsStr::new("layer"))
+                .map_err(|e| internal("moving a layer back", &e))?;
             renameat(&core.home.layers, name, &live.dir, "layer").map_err(fail)?;
             Ok(false)
         }
@@ -153,7 +162,13 @@ async fn restack(core: &Arc<Core>, live: &Arc<Live>, name: &str) -> Result<bool>
 }
 
 fn copy(core: &Core, live: &Live, name: &str) -> Result<()> {
-    let done = qila_workspace::copy_tree(&live.dir, Path::new("layer/upper"), &core.home.layers, name, "upper");
+    let done = qila_workspace::copy_tree(
+        &live.dir,
+        Path::new("layer/upper"),
+        &core.home.layers,
+        name,
+        "upper",
+    );
     done.map(drop).map_err(|e| {
         let _ = qila_workspace::remove_tree(&core.home.layers, OsStr::new(name));
         match e.errno() {
@@ -186,7 +201,9 @@ pub(crate) async fn replace(core: &Arc<Core>, live: &Arc<Live>, lower: Vec<Strin
         let done = tokio::task::spawn_blocking(move || again.launcher.restack(&held.pidfd, &wish)).await;
         match done.map_err(|e| internal("giving a sandbox another layer", &e))? {
             Ok(()) => return core.save(live, record).await,
-            Err(LauncherError::InUse) if attempt < 99 => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+            Err(LauncherError::InUse) if attempt < 99 => {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await
+            }
             Err(e) => {
                 let _ = qila_workspace::remove_tree(&live.dir, OsStr::new("layer"));
                 renameat(&core.home.layers, aside.as_str(), &live.dir, "layer").map_err(fail)?;
@@ -210,7 +227,10 @@ fn sweep_now(core: &Core) {
     let Ok(entries) = std::fs::read_dir(core.home.path.join(crate::home::LAYERS)) else {
         return;
     };
-    let names: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+    let names: Vec<String> = entries
+        .flatten()
+        .filter_map(|e| e.file_name().into_string().ok())
+        .collect();
     if names.is_empty() {
         return;
     }
@@ -219,17 +239,36 @@ fn sweep_now(core: &Core) {
         used.extend(lower.iter().filter_map(|p| named(p)).map(str::to_owned));
     };
     // In this order: who is about to name a layer has it pinned until it is named.
-    let pinned: HashSet<String> = core.layers.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+    let pinned: HashSet<String> = core
+        .layers
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .keys()
+        .cloned()
+        .collect();
     for live in core.all() {
         live.look(|r| add(&r.lower));
     }
-    for snap in core.snapshots.read().unwrap_or_else(PoisonError::into_inner).values() {
+    for snap in core
+        .snapshots
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .values()
+    {
         add(&snap.lower);
     }
-    for template in core.templates.read().unwrap_or_else(PoisonError::into_inner).iter() {
+    for template in core
+        .templates
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter()
+    {
         add(&template.lower);
     }
-    for name in names.iter().filter(|n| !used.contains(*n) && !pinned.contains(*n)) {
+    for name in names
+        .iter()
+        .filter(|n| !used.contains(*n) && !pinned.contains(*n))
+    {
         if let Err(e) = qila_workspace::remove_tree(&core.home.layers, OsStr::new(name)) {
             eprintln!("qila: removing layer {name}: {e}");
         }

@@ -48,7 +48,12 @@ impl Ledger {
     }
 
     /// Takes what a sandbox needs, if the tenant and the node have it left: decided and taken in one step.
-    pub(crate) fn take(self: &Arc<Ledger>, tenant: &Tenant, quota: &Quota, need: Need) -> Result<Held, ApiError> {
+    pub(crate) fn take(
+        self: &Arc<Ledger>,
+        tenant: &Tenant,
+        quota: &Quota,
+        need: Need,
+    ) -> Result<Held, ApiError> {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         if books.all >= self.most {
             return Err(ApiError::new(
@@ -61,14 +66,24 @@ impl Ledger {
         let sum = books.tenants.entry(tenant.clone()).or_default();
         let over = |what: &str, used: u64, more: u64, most: u64| {
             (used.saturating_add(more) > most).then(|| {
-                ApiError::new(Kind::Quota, format!("{what}: {used} of {most} are in use, and {more} more are asked for"))
-                    .clause(format!("quota.{what}"))
-                    .hint("end a sandbox, or have the quota raised")
+                ApiError::new(
+                    Kind::Quota,
+                    format!("{what}: {used} of {most} are in use, and {more} more are asked for"),
+                )
+                .clause(format!("quota.{what}"))
+                .hint("end a sandbox, or have the quota raised")
             })
         };
         let refusal = over("sandboxes", sum.sandboxes.into(), 1, quota.sandboxes.into())
             .or_else(|| over("cpu_milli", sum.need.cpu_milli, need.cpu_milli, quota.cpu_milli))
-            .or_else(|| over("memory_mib", sum.need.memory_mib, need.memory_mib, quota.memory_mib))
+            .or_else(|| {
+                over(
+                    "memory_mib",
+                    sum.need.memory_mib,
+                    need.memory_mib,
+                    quota.memory_mib,
+                )
+            })
             .or_else(|| over("disk_mib", sum.need.disk_mib, need.disk_mib, quota.disk_mib));
         if let Some(refusal) = refusal {
             return Err(refusal);
@@ -139,25 +154,43 @@ mod tests {
             ..Need::default()
         };
         let held: Vec<Held> = std::thread::scope(|scope| {
-            let ask = || scope.spawn(|| (0..20).filter_map(|_| ledger.take(&tenant, &quota, need).ok()).collect::<Vec<_>>());
+            let ask = || {
+                scope.spawn(|| {
+                    (0..20)
+                        .filter_map(|_| ledger.take(&tenant, &quota, need).ok())
+                        .collect::<Vec<_>>()
+                })
+            };
             let threads: Vec<_> = (0..8).map(|_| ask()).collect();
             threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
         });
         assert_eq!(held.len(), 40, "memory bounds first");
         let refused = ledger.take(&tenant, &quota, need).unwrap_err();
-        assert_eq!((refused.kind, refused.clause.as_deref()), (Kind::Quota, Some("quota.memory_mib")));
+        assert_eq!(
+            (refused.kind, refused.clause.as_deref()),
+            (Kind::Quota, Some("quota.memory_mib"))
+        );
         drop(held);
         assert!(ledger.take(&tenant, &quota, need).is_ok());
-        assert!(ledger.books.lock().unwrap().tenants.is_empty(), "nothing is kept of who has nothing");
+        assert!(
+            ledger.books.lock().unwrap().tenants.is_empty(),
+            "nothing is kept of who has nothing"
+        );
     }
 
     #[test]
     fn a_full_node_is_busy_for_everyone() {
         let ledger = Ledger::new(1);
-        let one = ledger.take(&Tenant::parse("a").unwrap(), &Quota::NONE, Need::default()).unwrap();
+        let one = ledger
+            .take(&Tenant::parse("a").unwrap(), &Quota::NONE, Need::default())
+            .unwrap();
         let two = ledger.take(&Tenant::parse("b").unwrap(), &Quota::NONE, Need::default());
         assert!(matches!(two.unwrap_err().kind, Kind::Busy { .. }));
         drop(one);
-        assert!(ledger.take(&Tenant::parse("b").unwrap(), &Quota::NONE, Need::default()).is_ok());
+        assert!(
+            ledger
+                .take(&Tenant::parse("b").unwrap(), &Quota::NONE, Need::default())
+                .is_ok()
+        );
     }
 }

@@ -29,6 +29,7 @@ mod pool;
 mod programs;
 mod ready;
 mod record;
+mod shares;
 mod snapshot;
 mod template;
 mod templates;

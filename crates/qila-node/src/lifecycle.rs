@@ -29,7 +29,9 @@ pub(crate) async fn make(
     lower: Option<Vec<String>>,
     kind: &'static str,
 ) -> Result<Sandbox> {
-    let held = core.ledger.take(tenant, &core.quotas.quota(tenant), prepared.need)?;
+    let held = core
+        .ledger
+        .take(tenant, &core.quotas.quota(tenant), prepared.need)?;
     let (core, tenant) = (core.clone(), tenant.clone());
     // What was begun is finished, or undone, whoever goes away meanwhile.
     let work = tokio::spawn(async move {
@@ -52,7 +54,8 @@ pub(crate) async fn make(
         };
         let live = born(&core, wish).await?;
         start(&core, &live, &prepared).await?;
-        core.tell(&tenant, &live.id, kind, &[("template", &prepared.template.id)]).await?;
+        core.tell(&tenant, &live.id, kind, &[("template", &prepared.template.id)])
+            .await?;
         Ok(live.look(crate::record::Record::tell))
     });
     work.await.map_err(|e| internal("making a sandbox", &e))?
@@ -60,7 +63,11 @@ pub(crate) async fn make(
 
 /// Makes one and begins to look after it.
 pub(crate) async fn born(core: &Arc<Core>, wish: Wish) -> Result<Arc<Live>> {
-    let _turn = core.births.acquire().await.map_err(|e| internal("making a sandbox", &e))?;
+    let _turn = core
+        .births
+        .acquire()
+        .await
+        .map_err(|e| internal("making a sandbox", &e))?;
     let (again, prepared) = (core.clone(), wish.prepared.clone());
     let permit = wish.permit.clone();
     let made = tokio::task::spawn_blocking(move || birth::make(&again, wish)).await;
@@ -79,7 +86,9 @@ pub(crate) async fn start(core: &Arc<Core>, live: &Arc<Live>, prepared: &Prepare
     if template.start.is_none() && template.ready.is_none() {
         return Ok(());
     }
-    if let Err(e) = crate::programs::make_ready(live, template.start.as_deref(), template.ready.as_deref()).await {
+    if let Err(e) =
+        crate::programs::make_ready(live, template.start.as_deref(), template.ready.as_deref()).await
+    {
         crate::end::end(core, live, crate::end::Why::Failed(e.message.clone())).await?;
         return Err(e);
     }
@@ -91,11 +100,15 @@ fn check(wish: &Create) -> Result<()> {
     let words = wish.metadata.iter().chain(&wish.environment);
     let bytes: usize = words.map(|(k, v)| k.len() + v.len() + 2).sum();
     if bytes > MAX_WORDS {
-        return Err(ApiError::invalid(format!("metadata and environment may have {MAX_WORDS} bytes together")));
+        return Err(ApiError::invalid(format!(
+            "metadata and environment may have {MAX_WORDS} bytes together"
+        )));
     }
     for name in wish.environment.keys() {
         if name.is_empty() || name.contains(['=', '\0']) || name.starts_with("QILA_") {
-            return Err(ApiError::invalid(format!("`{name}` cannot be the name of a variable")));
+            return Err(ApiError::invalid(format!(
+                "`{name}` cannot be the name of a variable"
+            )));
         }
     }
     if wish.environment.values().any(|v| v.contains('\0')) {
@@ -105,14 +118,25 @@ fn check(wish: &Create) -> Result<()> {
 }
 
 /// Sets its end.
-pub(crate) async fn set_timeout(core: &Core, live: &Live, timeout: Duration, only_extend: bool) -> Result<Sandbox> {
+pub(crate) async fn set_timeout(
+    core: &Core,
+    live: &Live,
+    timeout: Duration,
+    only_extend: bool,
+) -> Result<Sandbox> {
     let _change = live.change.lock().await;
     let mut record = live.record();
     let end = from_now(&record, timeout);
     if !only_extend || end > record.ends_ms {
         record.ends_ms = end;
         core.save(live, record.clone()).await?;
-        core.tell(&record.tenant, &record.id, "extended", &[("ends_ms", &end.to_string())]).await?;
+        core.tell(
+            &record.tenant,
+            &record.id,
+            "extended",
+            &[("ends_ms", &end.to_string())],
+        )
+        .await?;
     }
     Ok(record.tell())
 }
@@ -131,7 +155,8 @@ pub(crate) async fn pause(core: &Arc<Core>, live: &Arc<Live>, alone: bool) -> Re
         return Err(e);
     }
     let why = if alone { "timeout" } else { "asked" };
-    core.tell(&record.tenant, &record.id, "paused", &[("reason", why)]).await?;
+    core.tell(&record.tenant, &record.id, "paused", &[("reason", why)])
+        .await?;
     Ok(record.tell())
 }
 
@@ -153,7 +178,11 @@ pub(crate) async fn resume(core: &Arc<Core>, live: &Arc<Live>, timeout: Option<D
     }
     core.save(live, record.clone()).await?;
     if was == Phase::Paused {
-        let alone = live.outside.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_none();
+        let alone = live
+            .outside
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .is_none();
         if record.networked && alone {
             crate::adopt::watch_network(core, live).await?;
         }
@@ -178,10 +207,12 @@ const MAX_NAME: usize = 128;
 /// A name that somebody gives to something.
 pub(crate) fn name(text: Option<String>) -> Result<Option<String>> {
     match text {
-        Some(t) if t.is_empty() || t.len() > MAX_NAME || t.chars().any(char::is_control) => Err(ApiError::new(
-            Kind::Invalid,
-            format!("a name has 1 to {MAX_NAME} bytes and no control characters"),
-        )),
+        Some(t) if t.is_empty() || t.len() > MAX_NAME || t.chars().any(char::is_control) => {
+            Err(ApiError::new(
+                Kind::Invalid,
+                format!("a name has 1 to {MAX_NAME} bytes and no control characters"),
+            ))
+        }
         other => Ok(other),
     }
 }

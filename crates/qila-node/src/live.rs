@@ -1,6 +1,7 @@
 //! A sandbox that is there, as the node holds it.
 use crate::ledger::Held;
 use crate::record::{Phase, Record};
+use crate::shares::Share;
 use qila_api::{ApiError, Kind, Result, SandboxId, Tenant};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -20,8 +21,8 @@ pub(crate) struct Live {
     pub dir: OwnedFd,
     /// Its first process.
     pub pidfd: OwnedFd,
-    /// What is taken from its tenant's quota.
-    pub held: Mutex<Option<Held>>,
+    /// What is taken from its tenant's quota, and its place in a tenant's cgroup.
+    pub held: Mutex<Option<(Held, Arc<Share>)>>,
     /// Who looks after its network, and how it is told to stop.
     pub outside: Mutex<Option<Outside>>,
     /// Somebody takes it down.
@@ -43,14 +44,14 @@ pub(crate) struct Outside {
 }
 
 impl Live {
-    pub(crate) fn new(record: Record, dir: OwnedFd, pidfd: OwnedFd, held: Held) -> Arc<Live> {
+    pub(crate) fn new(record: Record, dir: OwnedFd, pidfd: OwnedFd, held: Held, share: Share) -> Arc<Live> {
         Arc::new(Live {
             id: record.id.clone(),
             record: RwLock::new(record),
             change: tokio::sync::Mutex::new(()),
             dir,
             pidfd,
-            held: Mutex::new(Some(held)),
+            held: Mutex::new(Some((held, Arc::new(share)))),
             outside: Mutex::new(None),
             ending: AtomicBool::new(false),
             cpu_us: AtomicU64::new(0),
@@ -97,7 +98,10 @@ impl Live {
         }
         match self.look(|r| r.phase) {
             Phase::Running => Ok(()),
-            Phase::Paused => Err(ApiError::new(Kind::Conflict, format!("sandbox {} is paused", self.id)).hint("resume it first")),
+            Phase::Paused => Err(
+                ApiError::new(Kind::Conflict, format!("sandbox {} is paused", self.id))
+                    .hint("resume it first"),
+            ),
         }
     }
 }

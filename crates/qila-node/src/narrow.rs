@@ -35,10 +35,16 @@ pub(crate) fn narrow(policy: &mut Policy, wish: &NetworkWish) -> Result<(), ApiE
                     kept.push(rule);
                 }
             }
-            if kept.len() == before && !wanted.iter().any(|w| w != want && w.covers(want)) && !everything(want) {
-                return Err(ApiError::new(Kind::Refused, format!("the template's policy allows nothing of `{want}`"))
-                    .clause("network.allow")
-                    .hint("ask for what the template allows, or use a template whose policy allows it"));
+            if kept.len() == before
+                && !wanted.iter().any(|w| w != want && w.covers(want))
+                && !everything(want)
+            {
+                return Err(ApiError::new(
+                    Kind::Refused,
+                    format!("the template's policy allows nothing of `{want}`"),
+                )
+                .clause("network.allow")
+                .hint("ask for what the template allows, or use a template whose policy allows it"));
             }
         }
         *rules = kept;
@@ -51,7 +57,10 @@ pub(crate) fn narrow(policy: &mut Policy, wish: &NetworkWish) -> Result<(), ApiE
         }
         rules.retain(|rule| !deny.covers(&rule.host));
         if let Some(rule) = rules.iter().find(|rule| rule.host.covers(&deny)) {
-            let text = format!("the template's policy allows `{}`, of which `{deny}` cannot be taken away alone", rule.host);
+            let text = format!(
+                "the template's policy allows `{}`, of which `{deny}` cannot be taken away alone",
+                rule.host
+            );
             return Err(ApiError::new(Kind::Refused, text)
                 .clause("network.allow")
                 .hint("say what is to be allowed instead"));
@@ -93,13 +102,22 @@ mod tests {
             (wish(Some(true), &[], &[]), Ok(all.clone())),
             (wish(Some(false), &[], &[]), Ok(vec![])),
             (wish(None, &["0.0.0.0/0"], &[]), Ok(all)),
-            (wish(None, &["x.b.example.org"], &[]), Ok(list(&["x.b.example.org"]))),
+            (
+                wish(None, &["x.b.example.org"], &[]),
+                Ok(list(&["x.b.example.org"])),
+            ),
             (wish(None, &["192.0.2.7"], &[]), Ok(list(&["192.0.2.7"]))),
-            (wish(None, &["*.example.org"], &[]), Ok(list(&["a.example.org", "*.b.example.org"]))),
+            (
+                wish(None, &["*.example.org"], &[]),
+                Ok(list(&["a.example.org", "*.b.example.org"])),
+            ),
             (wish(None, &["evil.com"], &[]), Err(Kind::Refused)),
             (wish(None, &["0.0.0.0/1"], &[]), Err(Kind::Refused)),
             (wish(None, &["not a host"], &[]), Err(Kind::Invalid)),
-            (wish(None, &[], &["a.example.org"]), Ok(list(&["*.b.example.org", "192.0.2.0/24"]))),
+            (
+                wish(None, &[], &["a.example.org"]),
+                Ok(list(&["*.b.example.org", "192.0.2.0/24"])),
+            ),
             (wish(None, &[], &["0.0.0.0/0"]), Ok(vec![])),
             (wish(None, &[], &["x.b.example.org"]), Err(Kind::Refused)),
         ] {

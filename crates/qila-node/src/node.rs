@@ -2,22 +2,24 @@
 use crate::adopt::{self, Found};
 use crate::core::Core;
 use crate::end::{Why, end};
-use crate::evidence::Evidence;
 use crate::events::Events;
+use crate::evidence::Evidence;
 use crate::home::{Home, HomeError};
 use crate::launcher::Launcher;
 use crate::ledger::Ledger;
 use crate::live::Live;
 use crate::pool::Pools;
+use crate::shares::Shares;
 use crate::{files, lifecycle, metrics, programs, snapshot, templates};
 use async_trait::async_trait;
 use qila_api::{
-    ApiError, Attach, Create, Cursor, Entry, Event, Exec, Filter, Fork, Input, Kind, LogLine, Metrics, Node, Page, Process,
-    ProcessInfo, Quotas, Reader, Result, Sandbox, SandboxId, Select, Snapshot, SnapshotId, Stream, Template, Tenant, Watch, Writer,
+    ApiError, Attach, Create, Cursor, Entry, Event, Exec, Filter, Fork, Input, Kind, LogLine, Metrics, Node,
+    Page, Process, ProcessInfo, Quotas, Reader, Result, Sandbox, SandboxId, Select, Snapshot, SnapshotId,
+    Stream, Template, Tenant, Watch, Writer,
 };
 use qila_evidence::{Log, LogError};
 use qila_store::Store;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -83,7 +85,13 @@ impl Machine {
     /// threads.
     pub async fn start(config: Config) -> std::result::Result<(Machine, Found), StartError> {
         let home = Home::open(&config.state.join("serve"))?;
-        let last = config.store.last_event().await.map_err(|e| StartError::State(crate::fault::store(&e)))?;
+        let last = config
+            .store
+            .last_event()
+            .await
+            .map_err(|e| StartError::State(crate::fault::store(&e)))?;
+        let facts = qila_host::cgroups(Path::new("/sys/fs/cgroup"), Path::new("/proc/self"));
+        let state = config.state.clone();
         let core = Arc::new(Core {
             runtime: tokio::runtime::Handle::current(),
             home,
@@ -94,6 +102,7 @@ impl Machine {
             events: Events::new(last),
             quotas: config.quotas,
             ledger: Ledger::new(config.most),
+            shares: Shares::new(facts, &state),
             templates: Default::default(),
             unready: Default::default(),
             sandboxes: Default::default(),
@@ -115,7 +124,11 @@ impl Machine {
         };
         let found = begun.await.map_err(StartError::State)?;
         tokio::spawn(crate::watch::watch(Arc::downgrade(&core)));
-        let ready: Vec<_> = core.templates.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let ready: Vec<_> = core
+            .templates
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         ready.iter().for_each(|t| core.pools.fill(&core, t));
         Ok((Machine { core }, found))
     }
@@ -184,15 +197,25 @@ impl Node for Machine {
         Ok(self.find(tenant, id)?.look(crate::record::Record::tell))
     }
 
-    async fn list(&self, tenant: &Tenant, filter: &Filter, limit: usize, after: Option<Cursor>) -> Result<Page<Sandbox>> {
+    async fn list(
+        &self,
+        tenant: &Tenant,
+        filter: &Filter,
+        limit: usize,
+        after: Option<Cursor>,
+    ) -> Result<Page<Sandbox>> {
         let mut all = Vec::new();
         for live in self.core.all() {
             let told = live.look(|r| (r.tenant == *tenant && !r.pooled).then(|| r.tell()));
             let Some(sandbox) = told else { continue };
             let state = filter.states.is_empty() || filter.states.contains(&sandbox.state);
-            let words = filter.metadata.iter().all(|(k, v)| sandbox.metadata.get(k) == Some(v));
+            let words = filter
+                .metadata
+                .iter()
+                .all(|(k, v)| sandbox.metadata.get(k) == Some(v));
             let template = filter.template.as_ref();
-            let template = template.is_none_or(|t| *t == sandbox.template || sandbox.alias.as_ref() == Some(t));
+            let template =
+                template.is_none_or(|t| *t == sandbox.template || sandbox.alias.as_ref() == Some(t));
             if state && words && template {
                 all.push((sandbox.id.to_string(), sandbox));
             }
@@ -208,7 +231,13 @@ impl Node for Machine {
         }
     }
 
-    async fn set_timeout(&self, tenant: &Tenant, id: &SandboxId, timeout: Duration, only_extend: bool) -> Result<Sandbox> {
+    async fn set_timeout(
+        &self,
+        tenant: &Tenant,
+        id: &SandboxId,
+        timeout: Duration,
+        only_extend: bool,
+    ) -> Result<Sandbox> {
         lifecycle::set_timeout(&self.core, &*self.find(tenant, id)?, timeout, only_extend).await
     }
 
@@ -224,10 +253,20 @@ impl Node for Machine {
         snapshot::take(&self.core, &self.find(tenant, id)?, name).await
     }
 
-    async fn snapshots(&self, tenant: &Tenant, of: Option<&SandboxId>, limit: usize, after: Option<Cursor>) -> Result<Page<Snapshot>> {
+    async fn snapshots(
+        &self,
+        tenant: &Tenant,
+        of: Option<&SandboxId>,
+        limit: usize,
+        after: Option<Cursor>,
+    ) -> Result<Page<Snapshot>> {
         let all = self.core.snapshots.read().unwrap_or_else(PoisonError::into_inner);
-        let own = all.values().filter(|s| s.tenant == *tenant && of.is_none_or(|id| s.snapshot.sandbox == *id));
-        let own = own.map(|s| (s.snapshot.id.to_string(), s.snapshot.clone())).collect();
+        let own = all
+            .values()
+            .filter(|s| s.tenant == *tenant && of.is_none_or(|id| s.snapshot.sandbox == *id));
+        let own = own
+            .map(|s| (s.snapshot.id.to_string(), s.snapshot.clone()))
+            .collect();
         drop(all);
         Ok(page(own, limit, after))
     }
@@ -273,7 +312,14 @@ impl Node for Machine {
         files::read(&*self.awake(tenant, id).await?, path, offset).await
     }
 
-    async fn write(&self, tenant: &Tenant, id: &SandboxId, path: &str, mode: Option<u32>, bytes: Writer) -> Result<Entry> {
+    async fn write(
+        &self,
+        tenant: &Tenant,
+        id: &SandboxId,
+        path: &str,
+        mode: Option<u32>,
+        bytes: Writer,
+    ) -> Result<Entry> {
         files::write(&*self.awake(tenant, id).await?, path, mode, bytes).await
     }
 
@@ -306,7 +352,11 @@ impl Node for Machine {
         let events = self.core.events.of(id, limit);
         let line = |e: Event| LogLine {
             time_ms: e.time_ms,
-            level: if e.kind == "limit" { "warn".into() } else { "info".into() },
+            level: if e.kind == "limit" {
+                "warn".into()
+            } else {
+                "info".into()
+            },
             message: e.kind,
             fields: e.fields,
         };

@@ -113,7 +113,9 @@ impl Keeper {
         let started = tokio::task::spawn_blocking(move || start(&again, &wish)).await;
         let mut gateway = started.map_err(|e| internal("starting a gateway", &e))??;
         let sockets: Vec<_> = self.listeners.iter().map(AsFd::as_fd).collect();
-        gateway.listen(&sockets).map_err(|e| internal("telling a gateway to listen", &e))?;
+        gateway
+            .listen(&sockets)
+            .map_err(|e| internal("telling a gateway to listen", &e))?;
         let link = crate::ready::readable(gateway.link()).map_err(|e| internal("hearing a gateway", &e))?;
         loop {
             tokio::select! {
@@ -185,8 +187,16 @@ fn start(core: &Core, wish: &GatewayWish) -> Result<Gateway> {
     let mut gateway = Gateway::adopt(link, pidfd, mints);
     gateway.ready().map_err(|e| {
         eprintln!("qila: a gateway did not start: {}", e.what);
-        let error = ApiError::new(qila_api::Kind::Refused, format!("the gateway did not start: {}", e.what)).clause("network");
-        if e.hint.is_empty() { error } else { error.hint(e.hint) }
+        let error = ApiError::new(
+            qila_api::Kind::Refused,
+            format!("the gateway did not start: {}", e.what),
+        )
+        .clause("network");
+        if e.hint.is_empty() {
+            error
+        } else {
+            error.hint(e.hint)
+        }
     })?;
     Ok(gateway)
 }

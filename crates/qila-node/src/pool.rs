@@ -103,7 +103,11 @@ impl Pools {
 
     /// Ends what waits in the pool of a template that is no more.
     pub(crate) fn empty(&self, core: &Arc<Core>, template: &str) {
-        let pool = self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(template);
+        let pool = self
+            .all
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(template);
         for live in pool.into_iter().flat_map(|p| p.ready) {
             give_up(core, live);
         }
@@ -162,12 +166,24 @@ pub(crate) async fn claim(
     record.idempotency_key = wish.idempotency_key.clone();
     let env = wish.environment.iter().map(|(k, v)| (k.as_str(), v.as_str()));
     crate::programs::overlay(&mut record.environment, env);
-    *live.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+    // It stays in the cgroup in which it was made.
+    if let Some((nobodys, _)) = live.held.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        *nobodys = held;
+    }
     let claimed = EventKind::Claimed {
         tenant: tenant.to_string(),
     };
-    let (saved, recorded) = tokio::join!(core.save(live, record.clone()), core.evidence.record(&live.id, vec![claimed]));
+    let (saved, recorded) = tokio::join!(
+        core.save(live, record.clone()),
+        core.evidence.record(&live.id, vec![claimed])
+    );
     saved.and(recorded)?;
-    core.tell(tenant, &live.id, "created", &[("template", &prepared.template.id), ("pool", "true")]).await?;
+    core.tell(
+        tenant,
+        &live.id,
+        "created",
+        &[("template", &prepared.template.id), ("pool", "true")],
+    )
+    .await?;
     Ok(record.tell())
 }

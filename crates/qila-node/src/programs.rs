@@ -2,7 +2,10 @@
 use crate::fault;
 use crate::guest::{self, follow, word};
 use crate::live::Live;
-use qila_api::{ApiError, Attach, Exec, Input, Kind, Output, Process, ProcessId, ProcessInfo, Result, Select, Size, Stream};
+use qila_api::{
+    ApiError, Attach, Exec, Input, Kind, Output, Process, ProcessId, ProcessInfo, Result, Select, Size,
+    Stream,
+};
 use qila_wire::served::{Answer, Ask, Exec as Start, Program};
 use std::pin::Pin;
 use std::time::Duration;
@@ -28,18 +31,28 @@ fn words(live: &Live, exec: &Exec) -> Result<Start> {
     }
     for (name, value) in &exec.environment {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return Err(ApiError::invalid(format!("`{}` cannot be a variable", name.escape_debug())));
+            return Err(ApiError::invalid(format!(
+                "`{}` cannot be a variable",
+                name.escape_debug()
+            )));
         }
     }
     let texts = exec.argv.iter().chain(&exec.cwd).chain(&exec.tag);
     if texts.clone().any(|t| t.contains('\0')) {
-        return Err(ApiError::invalid("a zero byte cannot be in arguments, directory or tag"));
+        return Err(ApiError::invalid(
+            "a zero byte cannot be in arguments, directory or tag",
+        ));
     }
     let (mut environment, home) = live.look(|r| (r.environment.clone(), r.home.clone()));
-    overlay(&mut environment, exec.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    overlay(
+        &mut environment,
+        exec.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())),
+    );
     let bytes: usize = texts.chain(&environment).map(|t| t.len() + 8).sum();
     if bytes > MAX_WORDS {
-        return Err(ApiError::invalid(format!("arguments and environment may have {MAX_WORDS} bytes together")));
+        return Err(ApiError::invalid(format!(
+            "arguments and environment may have {MAX_WORDS} bytes together"
+        )));
     }
     let cwd = match &exec.cwd {
         Some(dir) if dir.starts_with('/') => dir.clone(),
@@ -67,10 +80,15 @@ fn size(size: Size) -> qila_wire::Size {
 pub(crate) async fn exec(live: &Live, exec: Exec) -> Result<Process> {
     let start = words(live, &exec)?;
     let limit = live.look(|r| r.output_limit);
-    let (line, answer) = guest::request(&live.dir, &Ask::Exec(start)).await.map_err(|e| not_started(&exec, e))?;
+    let (line, answer) = guest::request(&live.dir, &Ask::Exec(start))
+        .await
+        .map_err(|e| not_started(&exec, e))?;
     match answer {
         Answer::Started { pid } => Ok(follow(line, pid, Some(0), limit)),
-        _ => Err(fault::internal("listening to a guest", &"it did not say that the program started")),
+        _ => Err(fault::internal(
+            "listening to a guest",
+            &"it did not say that the program started",
+        )),
     }
 }
 
@@ -82,7 +100,11 @@ fn not_started(exec: &Exec, error: guest::LineError) -> ApiError {
         guest::LineError::Failed {
             errno: Errno::NOENT | Errno::NOTDIR,
             ..
-        } => ApiError::new(Kind::NotFound, format!("`{program}` or its directory is not in the sandbox")).hint("check its name, `PATH` and `cwd`"),
+        } => ApiError::new(
+            Kind::NotFound,
+            format!("`{program}` or its directory is not in the sandbox"),
+        )
+        .hint("check its name, `PATH` and `cwd`"),
         guest::LineError::Failed {
             errno: errno @ (Errno::ACCESS | Errno::NOEXEC),
             ..
@@ -92,9 +114,16 @@ fn not_started(exec: &Exec, error: guest::LineError) -> ApiError {
 }
 
 async fn list(live: &Live) -> Result<Vec<Program>> {
-    match guest::request(&live.dir, &Ask::Programs).await.map_err(fault::guest)?.1 {
+    match guest::request(&live.dir, &Ask::Programs)
+        .await
+        .map_err(fault::guest)?
+        .1
+    {
         Answer::Programs(all) => Ok(all),
-        _ => Err(fault::internal("listening to a guest", &"it did not list its programs")),
+        _ => Err(fault::internal(
+            "listening to a guest",
+            &"it did not list its programs",
+        )),
     }
 }
 
@@ -120,7 +149,8 @@ async fn number(live: &Live, which: &Select) -> Result<u32> {
         Select::Tag(tag) => {
             let all = list(live).await?;
             let last = all.iter().rev().find(|p| p.tag.as_deref() == Some(tag));
-            last.map(|p| p.pid).ok_or_else(|| ApiError::not_found(format!("there is no process with the tag `{tag}`")))
+            last.map(|p| p.pid)
+                .ok_or_else(|| ApiError::not_found(format!("there is no process with the tag `{tag}`")))
         }
     }
 }
@@ -168,7 +198,14 @@ async fn say(live: &Live, pid: u32, what: Input) -> Result<()> {
     let begun = tokio::time::Instant::now();
     let say = word(what);
     loop {
-        let asked = guest::request(&live.dir, &Ask::Tell { pid, say: say.clone() }).await;
+        let asked = guest::request(
+            &live.dir,
+            &Ask::Tell {
+                pid,
+                say: say.clone(),
+            },
+        )
+        .await;
         match asked {
             Ok(_) => return Ok(()),
             // It has not taken yet what was said before.
@@ -188,9 +225,10 @@ pub(crate) async fn connect(live: &Live, port: u16) -> Result<Pin<Box<dyn Stream
     }
     let asked = guest::request(&live.dir, &Ask::Connect(port)).await;
     let (mut line, _) = asked.map_err(|e| match e {
-        guest::LineError::Failed { errno, .. } if errno != rustix::io::Errno::AGAIN => {
-            ApiError::new(Kind::Conflict, format!("nothing in the sandbox listens on port {port}"))
-        }
+        guest::LineError::Failed { errno, .. } if errno != rustix::io::Errno::AGAIN => ApiError::new(
+            Kind::Conflict,
+            format!("nothing in the sandbox listens on port {port}"),
+        ),
         other => fault::guest(other),
     })?;
     let fd = line.descriptor().map_err(fault::guest)?;
@@ -213,10 +251,13 @@ fn shell(command: &str) -> Exec {
 pub(crate) async fn make_ready(live: &Live, start: Option<&str>, ready: Option<&str>) -> Result<()> {
     if let Some(command) = start {
         // Nobody listens to it: it goes on by itself.
-        let begun = exec(live, Exec {
-            tag: Some("start".into()),
-            ..shell(command)
-        })
+        let begun = exec(
+            live,
+            Exec {
+                tag: Some("start".into()),
+                ..shell(command)
+            },
+        )
         .await?;
         drop(begun);
     }
@@ -236,7 +277,10 @@ pub(crate) async fn make_ready(live: &Live, start: Option<&str>, ready: Option<&
     };
     match tokio::time::timeout(READY, probe).await {
         Ok(done) => done,
-        Err(_) => Err(ApiError::new(Kind::Timeout, format!("the template was not ready after {} s", READY.as_secs()))
-            .clause("template.ready")),
+        Err(_) => Err(ApiError::new(
+            Kind::Timeout,
+            format!("the template was not ready after {} s", READY.as_secs()),
+        )
+        .clause("template.ready")),
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Phase {
 pub(crate) struct Record {
     pub id: SandboxId,
     pub tenant: Tenant,
+    /// In whose cgroup it is.
+    pub housed: Tenant,
     pub template: String,
     pub alias: Option<String>,
     pub phase: Phase,

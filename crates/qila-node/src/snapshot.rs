@@ -29,7 +29,8 @@ pub(crate) async fn take(core: &Arc<Core>, live: &Arc<Live>, name: Option<String
     let work = tokio::spawn(async move {
         let _change = live.change.lock().await;
         let (lower, pin) = share(&core, &live).await?;
-        let id = SnapshotId::parse(names::sandbox()?.as_str()).map_err(|e| internal("naming a snapshot", &e))?;
+        let id =
+            SnapshotId::parse(names::sandbox()?.as_str()).map_err(|e| internal("naming a snapshot", &e))?;
         let (tenant, template) = live.look(|r| (r.tenant.clone(), r.template.clone()));
         let snapshot = Snapshot {
             id: id.clone(),
@@ -44,11 +45,18 @@ pub(crate) async fn take(core: &Arc<Core>, live: &Arc<Live>, name: Option<String
             lower,
         };
         let text = serde_json::to_vec(&snap).map_err(|e| internal("a snapshot's record", &e))?;
-        let put = core.store.put(qila_store::Kind::Snapshot, id.as_str(), &tenant, text).await;
+        let put = core
+            .store
+            .put(qila_store::Kind::Snapshot, id.as_str(), &tenant, text)
+            .await;
         put.map_err(|e| crate::fault::store(&e))?;
-        core.snapshots.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Arc::new(snap));
+        core.snapshots
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.clone(), Arc::new(snap));
         drop(pin);
-        core.tell(&tenant, &live.id, "snapshotted", &[("snapshot", id.as_str())]).await?;
+        core.tell(&tenant, &live.id, "snapshotted", &[("snapshot", id.as_str())])
+            .await?;
         Ok(snapshot)
     });
     work.await.map_err(|e| internal("taking a snapshot", &e))?
@@ -56,10 +64,18 @@ pub(crate) async fn take(core: &Arc<Core>, live: &Arc<Live>, name: Option<String
 
 /// Takes everything over that is remembered.
 pub(crate) async fn load(core: &Core) -> Result<()> {
-    let all = core.store.all(qila_store::Kind::Snapshot).await.map_err(|e| crate::fault::store(&e))?;
+    let all = core
+        .store
+        .all(qila_store::Kind::Snapshot)
+        .await
+        .map_err(|e| crate::fault::store(&e))?;
     for document in all {
-        let snap: Snap = serde_json::from_slice(&document.body)
-            .map_err(|e| internal(&format!("the record of snapshot {} cannot be read", document.id), &e))?;
+        let snap: Snap = serde_json::from_slice(&document.body).map_err(|e| {
+            internal(
+                &format!("the record of snapshot {} cannot be read", document.id),
+                &e,
+            )
+        })?;
         let mut snapshots = core.snapshots.write().unwrap_or_else(PoisonError::into_inner);
         snapshots.insert(snap.snapshot.id.clone(), Arc::new(snap));
     }
@@ -80,15 +96,24 @@ pub(crate) async fn remove(core: &Arc<Core>, tenant: &Tenant, id: &SnapshotId) -
     }
     let used = {
         let templates = core.templates.read().unwrap_or_else(PoisonError::into_inner);
-        let of = |t: &Arc<crate::template::Prepared>| t.template.source == qila_api::Source::Snapshot(id.to_string());
+        let of = |t: &Arc<crate::template::Prepared>| {
+            t.template.source == qila_api::Source::Snapshot(id.to_string())
+        };
         templates.iter().find(|t| of(t)).map(|t| t.template.id.clone())
     };
     if let Some(template) = used {
-        return Err(ApiError::new(Kind::Conflict, format!("template {template} is made of this snapshot")).hint("remove the template first"));
+        return Err(ApiError::new(
+            Kind::Conflict,
+            format!("template {template} is made of this snapshot"),
+        )
+        .hint("remove the template first"));
     }
     let removed = core.store.remove(qila_store::Kind::Snapshot, id.as_str()).await;
     let removed = removed.map_err(|e| crate::fault::store(&e))?;
-    core.snapshots.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    core.snapshots
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .remove(id);
     crate::layers::sweep(core).await;
     Ok(removed)
 }
@@ -120,25 +145,37 @@ pub(crate) async fn fork(core: &Arc<Core>, tenant: &Tenant, live: &Arc<Live>, wi
     };
     let made = lifecycle::make(core, tenant, prepared, create, Some(lower), "created").await?;
     drop(pin);
-    core.tell(tenant, &live.id, "forked", &[("into", made.id.as_str())]).await?;
+    core.tell(tenant, &live.id, "forked", &[("into", made.id.as_str())])
+        .await?;
     Ok(made)
 }
 
 /// Ends the programs of a sandbox and gives it the files of a snapshot of its own.
 pub(crate) async fn roll_back(core: &Arc<Core>, live: &Arc<Live>, to: Arc<Snap>) -> Result<Sandbox> {
     if to.snapshot.sandbox != live.id {
-        return Err(ApiError::new(Kind::Conflict, format!("snapshot {} is of another sandbox", to.snapshot.id))
-            .hint("make a sandbox of it instead: a template with the snapshot as its source"));
+        return Err(ApiError::new(
+            Kind::Conflict,
+            format!("snapshot {} is of another sandbox", to.snapshot.id),
+        )
+        .hint("make a sandbox of it instead: a template with the snapshot as its source"));
     }
     live.running()?;
     let (core, live) = (core.clone(), live.clone());
     let work = tokio::spawn(async move {
         let _change = live.change.lock().await;
-        guest::request(&live.dir, &Ask::Clear).await.map_err(crate::fault::guest)?;
+        guest::request(&live.dir, &Ask::Clear)
+            .await
+            .map_err(crate::fault::guest)?;
         replace(&core, &live, to.lower.clone()).await?;
         crate::layers::sweep(&core).await;
         let tenant = live.look(|r| r.tenant.clone());
-        core.tell(&tenant, &live.id, "rolled_back", &[("snapshot", to.snapshot.id.as_str())]).await?;
+        core.tell(
+            &tenant,
+            &live.id,
+            "rolled_back",
+            &[("snapshot", to.snapshot.id.as_str())],
+        )
+        .await?;
         Ok(live.look(crate::record::Record::tell))
     });
     work.await.map_err(|e| internal("rolling a sandbox back", &e))?

@@ -6,7 +6,7 @@ use crate::narrow::narrow;
 use qila_api::{ApiError, Kind, NetworkWish, Result, Source, Template, Tenant};
 use qila_gateway::Rewrite;
 use qila_host::Look;
-use qila_plan::{Caller, HostFacts, Plan, Request, Seat, Unpacked, choose, wanted_paths};
+use qila_plan::{Caller, CgroupFacts, HostFacts, Plan, Request, Seat, Unpacked, choose, wanted_paths};
 use qila_policy::model::Base;
 use qila_policy::{Bundle, Constitution, NoFiles, Permit, Policy, preset};
 use sha2::{Digest, Sha256};
@@ -116,7 +116,9 @@ pub(crate) fn prepare(template: Template, owner: Option<Tenant>, around: &Around
     match &template.source {
         Source::Directory(path) => {
             base = directory(path)?.into();
-            policy.filesystem.base = Base::Directory(qila_policy::model::PolicyPath(base.to_string_lossy().into_owned()));
+            policy.filesystem.base = Base::Directory(qila_policy::model::PolicyPath(
+                base.to_string_lossy().into_owned(),
+            ));
         }
         Source::Host | Source::Snapshot(_) if around.unpacked.is_none() => {}
         _ => {
@@ -124,7 +126,9 @@ pub(crate) fn prepare(template: Template, owner: Option<Tenant>, around: &Around
                 .unpacked
                 .clone()
                 .ok_or_else(|| ApiError::new(Kind::Conflict, "the template's image is not there yet"))?;
-            policy.filesystem.base = Base::OciLayout(qila_policy::model::PolicyPath(root.to_string_lossy().into_owned()));
+            policy.filesystem.base = Base::OciLayout(qila_policy::model::PolicyPath(
+                root.to_string_lossy().into_owned(),
+            ));
             unpacked = Some(Unpacked {
                 root: root.to_string_lossy().into_owned(),
                 lower: Vec::new(),
@@ -156,7 +160,15 @@ pub(crate) fn prepare(template: Template, owner: Option<Tenant>, around: &Around
         storage: around.state.to_owned(),
     };
     // What no tier here can enforce is said now, not to whoever asks for a sandbox first.
-    prepared.plan(&prepared.permit, "dry", &prepared.storage, &prepared.lower, None, &[])?;
+    prepared.plan(
+        &prepared.permit,
+        "dry",
+        &prepared.storage,
+        &prepared.lower,
+        None,
+        &[],
+        None,
+    )?;
     Ok(prepared)
 }
 
@@ -167,7 +179,9 @@ fn directory(path: &str) -> Result<String> {
     if !real.is_dir() {
         return Err(wrong("it is a file".into()));
     }
-    real.to_str().map(str::to_owned).ok_or_else(|| wrong("its path is not UTF-8".into()))
+    real.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| wrong("its path is not UTF-8".into()))
 }
 
 impl Prepared {
@@ -202,6 +216,7 @@ impl Prepared {
         lower: &[String],
         interpreter: Option<&Path>,
         placeholders: &[(String, String)],
+        cgroups: Option<CgroupFacts>,
     ) -> Result<Plan> {
         let text = |path: &Path| {
             let text = path.to_str().map(str::to_owned);
@@ -223,9 +238,16 @@ impl Prepared {
                 programs: programs.transpose()?.into_iter().collect(),
             }),
         };
+        let facts = match cgroups {
+            Some(cgroups) => HostFacts {
+                cgroups,
+                ..self.facts.clone()
+            },
+            None => self.facts.clone(),
+        };
         let request = Request {
             permit,
-            facts: &self.facts,
+            facts: &facts,
             caller: &caller,
             placeholders,
             allow_unenforced: &[],

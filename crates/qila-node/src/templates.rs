@@ -29,13 +29,20 @@ fn check(template: &Template) -> Result<()> {
         !name.is_empty() && name.len() <= 128 && name.bytes().all(plain)
     };
     if !sound(&template.id) || template.id == BASE {
-        return Err(ApiError::invalid("the id of a template has 1 to 128 of a-z, 0-9, `-_./:`, and is not `base`"));
+        return Err(ApiError::invalid(
+            "the id of a template has 1 to 128 of a-z, 0-9, `-_./:`, and is not `base`",
+        ));
     }
     if template.names.len() > NAMES || !template.names.iter().all(|n| sound(n)) {
-        return Err(ApiError::invalid(format!("a template has up to {NAMES} names of a-z, 0-9, `-_./:`")));
+        return Err(ApiError::invalid(format!(
+            "a template has up to {NAMES} names of a-z, 0-9, `-_./:`"
+        )));
     }
     if template.pool > crate::pool::MOST {
-        return Err(ApiError::invalid(format!("a pool has up to {} sandboxes", crate::pool::MOST)));
+        return Err(ApiError::invalid(format!(
+            "a pool has up to {} sandboxes",
+            crate::pool::MOST
+        )));
     }
     Ok(())
 }
@@ -53,13 +60,19 @@ fn root(core: &Core, tenant: Option<&Tenant>, source: &Source) -> Result<Option<
             let image = image.map_err(|e| ApiError::invalid(chain(&e)).clause("template.source"))?;
             Ok(Some((image.root, image.path)))
         }
-        Source::Image(_) => Err(ApiError::new(Kind::Unsupported, "images are not pulled from registries yet")
-            .clause("template.source")
-            .hint("give an OCI image layout, such as `skopeo copy docker://NAME oci:PATH` makes")),
+        Source::Image(_) => Err(ApiError::new(
+            Kind::Unsupported,
+            "images are not pulled from registries yet",
+        )
+        .clause("template.source")
+        .hint("give an OCI image layout, such as `skopeo copy docker://NAME oci:PATH` makes")),
         Source::Snapshot(id) => {
             let snap = snapshot(core, tenant, id)?;
             let of = core.templates.read().unwrap_or_else(PoisonError::into_inner);
-            let of = of.iter().find(|t| t.template.id == snap.snapshot.template).map(|t| t.template.source.clone());
+            let of = of
+                .iter()
+                .find(|t| t.template.id == snap.snapshot.template)
+                .map(|t| t.template.source.clone());
             match of {
                 Some(Source::Snapshot(_)) | None => Ok(None),
                 Some(source) => root(core, tenant, &source),
@@ -74,7 +87,9 @@ fn snapshot(core: &Core, tenant: Option<&Tenant>, id: &str) -> Result<Arc<crate:
         Some(tenant) => crate::snapshot::find(core, tenant, &id),
         None => {
             let all = core.snapshots.read().unwrap_or_else(PoisonError::into_inner);
-            all.get(&id).cloned().ok_or_else(|| ApiError::not_found(format!("there is no snapshot {id}")))
+            all.get(&id)
+                .cloned()
+                .ok_or_else(|| ApiError::not_found(format!("there is no snapshot {id}")))
         }
     }
 }
@@ -114,10 +129,22 @@ pub(crate) async fn load(core: &Arc<Core>) -> Result<()> {
     };
     let again = core.clone();
     let prepared = tokio::task::spawn_blocking(move || build(&again, &first)).await;
-    place(core, Arc::new(prepared.map_err(|e| internal("reading templates", &e))??));
-    for document in core.store.all(qila_store::Kind::Template).await.map_err(|e| store(&e))? {
-        let kept: Kept = serde_json::from_slice(&document.body)
-            .map_err(|e| internal(&format!("the record of template {} cannot be read", document.id), &e))?;
+    place(
+        core,
+        Arc::new(prepared.map_err(|e| internal("reading templates", &e))??),
+    );
+    for document in core
+        .store
+        .all(qila_store::Kind::Template)
+        .await
+        .map_err(|e| store(&e))?
+    {
+        let kept: Kept = serde_json::from_slice(&document.body).map_err(|e| {
+            internal(
+                &format!("the record of template {} cannot be read", document.id),
+                &e,
+            )
+        })?;
         let again = core.clone();
         let copy = kept.clone();
         match tokio::task::spawn_blocking(move || build(&again, &copy)).await {
@@ -159,7 +186,10 @@ fn forget_unready(core: &Core, owner: &Tenant, id: &str) {
 /// What a tenant may use, and what of its own is not ready.
 pub(crate) fn list(core: &Core, tenant: &Tenant) -> Vec<Template> {
     let all = core.templates.read().unwrap_or_else(PoisonError::into_inner);
-    let ready = all.iter().filter(|t| t.is_open_to(tenant)).map(|t| t.template.clone());
+    let ready = all
+        .iter()
+        .filter(|t| t.is_open_to(tenant))
+        .map(|t| t.template.clone());
     let mut out: Vec<Template> = ready.collect();
     drop(all);
     let unready = core.unready.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,7 +202,10 @@ pub(crate) fn list(core: &Core, tenant: &Tenant) -> Vec<Template> {
 pub(crate) async fn put(core: &Arc<Core>, tenant: &Tenant, mut template: Template) -> Result<Template> {
     check(&template)?;
     if list(core, tenant).len() >= MOST {
-        return Err(ApiError::new(Kind::Quota, format!("a tenant has at most {MOST} templates")));
+        return Err(ApiError::new(
+            Kind::Quota,
+            format!("a tenant has at most {MOST} templates"),
+        ));
     }
     template.made_ms = now_ms();
     template.state = TemplateState::Building;
@@ -184,7 +217,10 @@ pub(crate) async fn put(core: &Arc<Core>, tenant: &Tenant, mut template: Templat
     let slow = matches!(template.source, Source::Image(_));
     if slow {
         crate::template::bundle(&template.policy)?;
-        core.unready.lock().unwrap_or_else(PoisonError::into_inner).push(kept.clone());
+        core.unready
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(kept.clone());
         let core = core.clone();
         tokio::spawn(async move {
             if let Err(e) = finish(&core, kept.clone()).await {
@@ -201,10 +237,16 @@ async fn finish(core: &Arc<Core>, mut kept: Kept) -> Result<Template> {
     let (again, copy) = (core.clone(), kept.clone());
     let prepared = tokio::task::spawn_blocking(move || build(&again, &copy)).await;
     let prepared = Arc::new(prepared.map_err(|e| internal("making a template", &e))??);
-    let tenant = kept.owner.clone().ok_or_else(|| internal("making a template", &"it is nobody's"))?;
+    let tenant = kept
+        .owner
+        .clone()
+        .ok_or_else(|| internal("making a template", &"it is nobody's"))?;
     let text = serde_json::to_vec(&kept).map_err(|e| internal("a template's record", &e))?;
     let id = format!("{tenant}/{}", kept.template.id);
-    core.store.put(qila_store::Kind::Template, &id, &tenant, text).await.map_err(|e| store(&e))?;
+    core.store
+        .put(qila_store::Kind::Template, &id, &tenant, text)
+        .await
+        .map_err(|e| store(&e))?;
     core.pools.empty(core, &key(&tenant, &kept.template.id));
     place(core, prepared.clone());
     forget_unready(core, &tenant, &kept.template.id);
@@ -220,7 +262,11 @@ pub(crate) fn key(owner: &Tenant, id: &str) -> String {
 /// Removes a template of a tenant.
 pub(crate) async fn remove(core: &Arc<Core>, tenant: &Tenant, id: &str) -> Result<bool> {
     forget_unready(core, tenant, id);
-    let stored = core.store.remove(qila_store::Kind::Template, &format!("{tenant}/{id}")).await.map_err(|e| store(&e))?;
+    let stored = core
+        .store
+        .remove(qila_store::Kind::Template, &format!("{tenant}/{id}"))
+        .await
+        .map_err(|e| store(&e))?;
     let gone = {
         let mut all = core.templates.write().unwrap_or_else(PoisonError::into_inner);
         let before = all.len();

@@ -142,7 +142,10 @@ fn look(core: &Arc<Core>, live: &Arc<Live>) {
             let (tenant, pooled) = live.look(|r| (r.tenant.clone(), r.pooled));
             tokio::spawn(async move {
                 if !pooled {
-                    report(core.tell(&tenant, &live.id, "limit", &[("clause", "resources.memory")]).await);
+                    report(
+                        core.tell(&tenant, &live.id, "limit", &[("clause", "resources.memory")])
+                            .await,
+                    );
                 }
             });
         }
@@ -178,7 +181,9 @@ fn disk_is_due(live: &Live, free: u64) -> bool {
 
 /// Adds up what is in a layer, and ends the sandbox if that is too much. What cannot be measured is too much.
 fn walk(core: &Arc<Core>, live: &Arc<Live>, free: u64) {
-    let Some(limit) = live.look(|r| r.layer_limit) else { return };
+    let Some(limit) = live.look(|r| r.layer_limit) else {
+        return;
+    };
     {
         let mut disk = live.disk.lock().unwrap_or_else(PoisonError::into_inner);
         disk.walked = Some(Instant::now());

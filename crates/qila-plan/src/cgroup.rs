@@ -62,6 +62,13 @@ impl CgroupPlan {
         Some((path, v2))
     }
 
+    /// Puts it where its share of the processors is decided, and where what it uses of them is counted.
+    pub(crate) fn shared(&mut self, facts: &CgroupFacts, run: &str) {
+        for controller in ["cpu", "cpuacct"] {
+            self.directory(facts, controller, run);
+        }
+    }
+
     /// Lets everything in it be made to stand still, where the host can.
     pub(crate) fn freezer(&mut self, facts: &CgroupFacts, run: &str) {
         let freezer = |dir: &str, file: &str, freeze: &str, thaw: &str| Freezer {

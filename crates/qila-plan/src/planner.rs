@@ -103,6 +103,7 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
         &mut ledger,
     );
     if caller.seat.is_some() && caps.makes(Namespace::Cgroup) {
+        limits.cgroup.shared(&facts.cgroups, &caller.run);
         limits.cgroup.freezer(&facts.cgroups, &caller.run);
     }
     let view = view::build(caps.tier, policy, facts, caller, &network, limits.scratch)?;

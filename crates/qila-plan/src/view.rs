@@ -214,7 +214,9 @@ pub(crate) fn build(
                 base_tree("", facts, &mut entries);
                 for entry in &mut entries {
                     if let ViewEntry::Host { target, .. } = entry {
-                        *entry = ViewEntry::Image { target: target.clone() };
+                        *entry = ViewEntry::Image {
+                            target: target.clone(),
+                        };
                     }
                 }
             }
@@ -360,7 +362,11 @@ pub(crate) fn build(
     Ok(View {
         root: caller.run_dir.clone(),
         lower: match &fs.base {
-            Base::OciLayout(_) => facts.unpacked.as_ref().map(|i| i.lower.clone()).unwrap_or_default(),
+            Base::OciLayout(_) => facts
+                .unpacked
+                .as_ref()
+                .map(|i| i.lower.clone())
+                .unwrap_or_default(),
             _ => Vec::new(),
         },
         empty: entries

@@ -4,8 +4,8 @@ use crate::os;
 use crate::spine::{Spine, open_any};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags, copy_file_range, fgetxattr, flistxattr,
-    fsetxattr, ioctl_ficlone, linkat, mkdirat, mknodat, openat, readlinkat, symlinkat, utimensat,
+    AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags, copy_file_range, fgetxattr,
+    flistxattr, fsetxattr, ioctl_ficlone, linkat, mkdirat, mknodat, openat, readlinkat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -55,7 +55,13 @@ struct Copier {
 
 /// Copies the directory at `from`, a path beneath `source`, to a new directory `name` of `target`, as its entry `leaf`. The
 /// source must not change meanwhile. On an error what was made so far stays, for the caller to remove.
-pub fn copy_tree(source: impl AsFd, from: &Path, target: impl AsFd, name: &str, leaf: &str) -> Result<Copied, CopyError> {
+pub fn copy_tree(
+    source: impl AsFd,
+    from: &Path,
+    target: impl AsFd,
+    name: &str,
+    leaf: &str,
+) -> Result<Copied, CopyError> {
     let fail = |errno| CopyError {
         path: from.to_owned(),
         errno,
@@ -94,7 +100,10 @@ impl Copier {
     fn tree(&mut self, source: OwnedFd, target: OwnedFd) -> Result<(), Errno> {
         let top = OsStr::new(".");
         let left = names(&source)?;
-        let (mut from, mut to) = (Spine::new(top, source, left)?, Spine::new(top, target, Vec::new())?);
+        let (mut from, mut to) = (
+            Spine::new(top, source, left)?,
+            Spine::new(top, target, Vec::new())?,
+        );
         let mut here = to_here(&to)?;
         while from.depth() > 0 {
             while let Some((dir, name)) = from.next() {
@@ -126,14 +135,22 @@ impl Copier {
 
     /// A directory's own bits, once nothing more is made in it.
     fn finish(&self, from: &Spine, to: BorrowedFd<'_>) -> Result<(), Errno> {
-        let Some(source) = from.current() else { return Ok(()) };
+        let Some(source) = from.current() else {
+            return Ok(());
+        };
         let stat = rustix::fs::fstat(source)?;
         attributes(source, to)?;
         rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & os::PERMISSIONS))?;
         rustix::fs::futimens(to, &times(&stat))
     }
 
-    fn entry(&mut self, dir: BorrowedFd<'_>, name: &OsStr, stat: &rustix::fs::Stat, to: BorrowedFd<'_>) -> Result<(), Errno> {
+    fn entry(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &OsStr,
+        stat: &rustix::fs::Stat,
+        to: BorrowedFd<'_>,
+    ) -> Result<(), Errno> {
         self.done.files += 1;
         let id = (stat.st_dev, stat.st_ino);
         if stat.st_nlink > 1 {
@@ -149,14 +166,26 @@ impl Copier {
             FileType::Symlink => symlinkat(readlinkat(dir, name, Vec::new())?, to, name)?,
             // Also how overlayfs notes that something is gone: a device without a number.
             kind @ (FileType::Fifo | FileType::Socket | FileType::CharacterDevice) if stat.st_rdev == 0 => {
-                mknodat(to, name, kind, Mode::from_raw_mode(stat.st_mode & os::PERMISSIONS), 0)?;
+                mknodat(
+                    to,
+                    name,
+                    kind,
+                    Mode::from_raw_mode(stat.st_mode & os::PERMISSIONS),
+                    0,
+                )?;
             }
             _ => return Err(Errno::OPNOTSUPP),
         }
         utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
     }
 
-    fn file(&mut self, dir: BorrowedFd<'_>, name: &OsStr, stat: &rustix::fs::Stat, to: BorrowedFd<'_>) -> Result<(), Errno> {
+    fn file(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &OsStr,
+        stat: &rustix::fs::Stat,
+        to: BorrowedFd<'_>,
+    ) -> Result<(), Errno> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mode = stat.st_mode & os::PERMISSIONS;
         let source = match openat(dir, name, flags, Mode::empty()) {
@@ -204,7 +233,12 @@ fn attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
         Err(Errno::OPNOTSUPP) => return Ok(()),
         Err(e) => return Err(e),
     };
-    for name in list.get(..n).unwrap_or(&[]).split(|b| *b == 0).filter(|n| n.starts_with(b"user.")) {
+    for name in list
+        .get(..n)
+        .unwrap_or(&[])
+        .split(|b| *b == 0)
+        .filter(|n| n.starts_with(b"user."))
+    {
         let name = OsStr::from_bytes(name);
         let mut value = vec![0u8; XATTR];
         let n = fgetxattr(from, name, &mut value[..])?;

@@ -116,7 +116,10 @@ impl Line {
         self.used = 0;
         let before = self.got.len();
         self.got.resize(before + READ, 0);
-        let got = pass::receive_some(self.fd.get_ref().as_fd(), self.got.get_mut(before..).unwrap_or(&mut []));
+        let got = pass::receive_some(
+            self.fd.get_ref().as_fd(),
+            self.got.get_mut(before..).unwrap_or(&mut []),
+        );
         self.got.truncate(before + got.as_ref().map_or(0, |(n, _)| *n));
         match got {
             Ok((0, _)) => Err(LineError::Closed),

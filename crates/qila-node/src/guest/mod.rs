@@ -23,7 +23,12 @@ fn address(dir: &OwnedFd) -> Result<SocketAddrUnix, Errno> {
 }
 
 fn socket(flags: SocketFlags) -> Result<OwnedFd, Errno> {
-    socket_with(AddressFamily::UNIX, SocketType::STREAM, flags | SocketFlags::CLOEXEC, None)
+    socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        flags | SocketFlags::CLOEXEC,
+        None,
+    )
 }
 
 /// Makes the socket on which the guest of a sandbox accepts.

@@ -50,7 +50,8 @@ impl GatewayWish {
     pub(crate) fn start(self) -> Result<Gateway, WishError> {
         let mut policy = self.rules.permit().map_err(WishError::Policy)?.policy().clone();
         narrow(&mut policy, &self.narrowed).map_err(|e| WishError::Policy(e.message))?;
-        let permit = Permit::grant(policy, &Constitution::default()).map_err(|e| WishError::Policy(e.to_string()))?;
+        let permit =
+            Permit::grant(policy, &Constitution::default()).map_err(|e| WishError::Policy(e.to_string()))?;
         let placeholder = |(credential, text)| Placeholder { credential, text };
         let upstreams = self.upstreams.iter().map(|u| u.parse::<Upstream>());
         let budget = |(path, owner): (PathBuf, String)| {

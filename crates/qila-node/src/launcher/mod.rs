@@ -63,7 +63,9 @@ impl Launcher {
                 drop(ours);
                 exit_now(process::run(&theirs, &guest))
             }
-            Fork::Parent { .. } => Ok(Launcher { link: Mutex::new(ours) }),
+            Fork::Parent { .. } => Ok(Launcher {
+                link: Mutex::new(ours),
+            }),
         }
     }
 
@@ -80,7 +82,11 @@ impl Launcher {
     }
 
     /// Forks the first process of a sandbox.
-    pub(crate) fn bear(&self, walls: &Walls, birthplace: Option<BorrowedFd<'_>>) -> Result<Born, LauncherError> {
+    pub(crate) fn bear(
+        &self,
+        walls: &Walls,
+        birthplace: Option<BorrowedFd<'_>>,
+    ) -> Result<Born, LauncherError> {
         let mut packet = vec![BEAR];
         serde_json::to_writer(&mut packet, walls).map_err(|e| LauncherError::Failed(e.to_string()))?;
         let fds: Vec<_> = birthplace.into_iter().collect();

@@ -90,7 +90,9 @@ fn gateway(fds: Vec<OwnedFd>) -> Made {
     let mut text = Vec::new();
     let file = fds.into_iter().next().ok_or("no description came")?;
     let mut file = std::fs::File::from(file);
-    let read = file.rewind().and_then(|()| file.take(WISH).read_to_end(&mut text));
+    let read = file
+        .rewind()
+        .and_then(|()| file.take(WISH).read_to_end(&mut text));
     read.map_err(|e| e.to_string())?;
     let wish: GatewayWish = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
     let gateway = wish.start().map_err(|e| e.to_string())?;

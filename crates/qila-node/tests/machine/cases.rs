@@ -19,7 +19,7 @@ macro_rules! cases {
 }
 
 cases! {
-    lives: hello, streams, terminal, signals, background, pause, timeouts, limits, quotas, snapshots, forks, busy_fork, pool, adopted, closed_network;
+    lives: hello, streams, terminal, signals, background, pause, timeouts, limits, quotas, shares, snapshots, forks, busy_fork, pool, adopted, closed_network;
     files: whole, hostile, watching, large;
 }
 
@@ -28,7 +28,10 @@ struct Open;
 impl Quotas for Open {
     fn quota(&self, tenant: &Tenant) -> Quota {
         match tenant.as_str() {
-            "poor" => Quota { sandboxes: 2, ..Quota::NONE },
+            "poor" => Quota {
+                sandboxes: 2,
+                ..Quota::NONE
+            },
             _ => Quota::NONE,
         }
     }
@@ -98,23 +101,44 @@ impl Bench {
 
     /// Ends everything, and looks whether anything is left.
     pub async fn done(&self) {
-        let Some(machine) = self.machine.lock().unwrap().clone() else { return };
+        let Some(machine) = self.machine.lock().unwrap().clone() else {
+            return;
+        };
         machine.end_all().await.unwrap();
-        for snapshot in machine.snapshots(&tenant(), None, 1000, None).await.unwrap().items {
+        for snapshot in machine
+            .snapshots(&tenant(), None, 1000, None)
+            .await
+            .unwrap()
+            .items
+        {
             machine.remove_snapshot(&tenant(), &snapshot.id).await.unwrap();
         }
-        let left = |name: &str| std::fs::read_dir(self.dir.join("serve").join(name)).unwrap().count();
+        let left = |name: &str| {
+            std::fs::read_dir(self.dir.join("serve").join(name))
+                .unwrap()
+                .count()
+        };
         assert_eq!((left("s"), left("layers")), (0, 0), "directories are left");
         for hierarchy in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
-            let Ok(inner) = std::fs::read_dir(hierarchy.path()) else { continue };
-            let mine = inner.flatten().map(|e| e.file_name().into_string().unwrap()).find(|n| self.made(n));
-            assert_eq!(mine, None, "a cgroup is left in {:?}", hierarchy.path());
+            let Ok(inner) = std::fs::read_dir(hierarchy.path()) else {
+                continue;
+            };
+            for entry in inner.flatten() {
+                let inner = std::fs::read_dir(entry.path()).into_iter().flatten().flatten();
+                let mine = std::iter::once(entry)
+                    .chain(inner)
+                    .map(|e| e.file_name().into_string().unwrap())
+                    .find(|n| self.made(n));
+                assert_eq!(mine, None, "a cgroup is left in {:?}", hierarchy.path());
+            }
         }
     }
 
     fn made(&self, cgroup: &str) -> bool {
         let log = std::fs::read(self.dir.join("evidence/log")).unwrap_or_default();
-        cgroup.strip_prefix("qila-").is_some_and(|id| String::from_utf8_lossy(&log).contains(id))
+        cgroup
+            .strip_prefix("qila-")
+            .is_some_and(|id| String::from_utf8_lossy(&log).contains(id))
     }
 }
 
@@ -123,7 +147,9 @@ pub fn tenant() -> Tenant {
 }
 
 pub async fn sandbox(node: &Machine) -> Sandbox {
-    node.create(&tenant(), Create::from_template("base")).await.unwrap()
+    node.create(&tenant(), Create::from_template("base"))
+        .await
+        .unwrap()
 }
 
 pub fn shell(command: &str) -> Exec {

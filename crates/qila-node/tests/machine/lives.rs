@@ -1,13 +1,21 @@
 //! What sandboxes go through.
 use crate::cases::{Bench, code, finish, run, sandbox, shell, tenant};
 use bytes::Bytes;
-use qila_api::{Attach, Create, Exec, Fork, Input, Kind, NetworkWish, Node, OnTimeout, Output, Select, Size, State, Template, Tenant};
+use qila_api::{
+    Attach, Create, Exec, Fork, Input, Kind, NetworkWish, Node, OnTimeout, Output, Select, Size, State,
+    Template, Tenant,
+};
 use std::time::{Duration, Instant};
 
 pub async fn hello(bench: &Bench) {
     let node = bench.node().await;
     let made = sandbox(&node).await;
-    let (status, out, err) = run(&node, &made.id, "echo $HOME; pwd; id -u; cat /proc/self/status | grep CapEff; echo oops >&2; exit 3").await;
+    let (status, out, err) = run(
+        &node,
+        &made.id,
+        "echo $HOME; pwd; id -u; cat /proc/self/status | grep CapEff; echo oops >&2; exit 3",
+    )
+    .await;
     assert_eq!((status, err.as_str()), (code(3), "oops\n"));
     assert!(out.starts_with("/home/user\n/home/user\n"), "{out}");
     assert!(out.contains("CapEff:\t0000000000000000"), "{out}");
@@ -16,8 +24,14 @@ pub async fn hello(bench: &Bench) {
     assert!(!node.kill(&other, &made.id).await.unwrap());
     assert!(node.kill(&tenant(), &made.id).await.unwrap());
     assert!(!node.kill(&tenant(), &made.id).await.unwrap());
-    assert_eq!(node.get(&tenant(), &made.id).await.unwrap_err().kind, Kind::NotFound);
-    let missing = node.create(&tenant(), Create::from_template("nothing")).await.unwrap_err();
+    assert_eq!(
+        node.get(&tenant(), &made.id).await.unwrap_err().kind,
+        Kind::NotFound
+    );
+    let missing = node
+        .create(&tenant(), Create::from_template("nothing"))
+        .await
+        .unwrap_err();
     assert_eq!(missing.kind, Kind::NotFound);
 }
 
@@ -39,7 +53,17 @@ pub async fn streams(bench: &Bench) {
     };
     let ((), (status, out, _)) = tokio::join!(feed, finish(process));
     assert_eq!((status, out.len()), (code(0), text.len()));
-    let gone = node.exec(&tenant(), &made.id, Exec { argv: vec!["no-such-program".into()], ..Exec::default() }).await.unwrap_err();
+    let gone = node
+        .exec(
+            &tenant(),
+            &made.id,
+            Exec {
+                argv: vec!["no-such-program".into()],
+                ..Exec::default()
+            },
+        )
+        .await
+        .unwrap_err();
     assert_eq!(gone.kind, Kind::NotFound);
     node.kill(&tenant(), &made.id).await.unwrap();
 }
@@ -54,8 +78,22 @@ pub async fn terminal(bench: &Bench) {
     };
     let process = node.exec(&tenant(), &made.id, exec).await.unwrap();
     let which = Select::Pid(process.pid);
-    node.tell(&tenant(), &made.id, &which, Input::Resize(Size { rows: 20, cols: 50 })).await.unwrap();
-    node.tell(&tenant(), &made.id, &which, Input::Bytes(Bytes::from_static(b"hey\n"))).await.unwrap();
+    node.tell(
+        &tenant(),
+        &made.id,
+        &which,
+        Input::Resize(Size { rows: 20, cols: 50 }),
+    )
+    .await
+    .unwrap();
+    node.tell(
+        &tenant(),
+        &made.id,
+        &which,
+        Input::Bytes(Bytes::from_static(b"hey\n")),
+    )
+    .await
+    .unwrap();
     let (status, out, _) = finish(process).await;
     assert_eq!(status, code(0));
     assert!(out.contains("20 50") && out.contains("got hey"), "{out}");
@@ -65,16 +103,34 @@ pub async fn terminal(bench: &Bench) {
 pub async fn signals(bench: &Bench) {
     let node = bench.node().await;
     let made = sandbox(&node).await;
-    let exec = Exec { tag: Some("napper".into()), ..shell("sleep 60 & sleep 60") };
+    let exec = Exec {
+        tag: Some("napper".into()),
+        ..shell("sleep 60 & sleep 60")
+    };
     let process = node.exec(&tenant(), &made.id, exec).await.unwrap();
     let listed = node.processes(&tenant(), &made.id).await.unwrap();
     assert_eq!((listed.len(), listed[0].exec.tag.as_deref()), (1, Some("napper")));
-    node.tell(&tenant(), &made.id, &Select::Tag("napper".into()), Input::Signal(15)).await.unwrap();
+    node.tell(
+        &tenant(),
+        &made.id,
+        &Select::Tag("napper".into()),
+        Input::Signal(15),
+    )
+    .await
+    .unwrap();
     let (status, ..) = finish(process).await;
     assert_eq!(status.signal, Some(15));
     let (_, out, _) = run(&node, &made.id, "ps -e | grep -c sleep || true").await;
     assert_eq!(out.trim(), "0", "the whole group was told");
-    let unknown = node.tell(&tenant(), &made.id, &Select::Tag("nobody".into()), Input::Signal(15)).await.unwrap_err();
+    let unknown = node
+        .tell(
+            &tenant(),
+            &made.id,
+            &Select::Tag("nobody".into()),
+            Input::Signal(15),
+        )
+        .await
+        .unwrap_err();
     assert_eq!(unknown.kind, Kind::NotFound);
     node.kill(&tenant(), &made.id).await.unwrap();
 }
@@ -82,10 +138,20 @@ pub async fn signals(bench: &Bench) {
 pub async fn background(bench: &Bench) {
     let node = bench.node().await;
     let made = sandbox(&node).await;
-    let process = node.exec(&tenant(), &made.id, shell("for i in 1 2 3; do echo $i; sleep 0.1; done; exit 7")).await.unwrap();
+    let process = node
+        .exec(
+            &tenant(),
+            &made.id,
+            shell("for i in 1 2 3; do echo $i; sleep 0.1; done; exit 7"),
+        )
+        .await
+        .unwrap();
     let pid = process.pid;
     drop(process);
-    let again = node.attach(&tenant(), &made.id, &Select::Pid(pid), Attach::From(0)).await.unwrap();
+    let again = node
+        .attach(&tenant(), &made.id, &Select::Pid(pid), Attach::From(0))
+        .await
+        .unwrap();
     let (status, out, _) = finish(again).await;
     assert_eq!((status, out.as_str()), (code(7), "1\n2\n3\n"));
     node.kill(&tenant(), &made.id).await.unwrap();
@@ -94,36 +160,85 @@ pub async fn background(bench: &Bench) {
 pub async fn pause(bench: &Bench) {
     let node = bench.node().await;
     let made = sandbox(&node).await;
-    let mut process = node.exec(&tenant(), &made.id, shell("while :; do echo tick; sleep 0.02; done")).await.unwrap();
+    let mut process = node
+        .exec(
+            &tenant(),
+            &made.id,
+            shell("while :; do echo tick; sleep 0.02; done"),
+        )
+        .await
+        .unwrap();
     process.output.recv().await.unwrap();
     let begun = Instant::now();
-    assert_eq!(node.pause(&tenant(), &made.id).await.unwrap().state, State::Paused);
+    assert_eq!(
+        node.pause(&tenant(), &made.id).await.unwrap().state,
+        State::Paused
+    );
     println!("  pause: {:?}", begun.elapsed());
-    assert_eq!(node.pause(&tenant(), &made.id).await.unwrap().state, State::Paused);
+    assert_eq!(
+        node.pause(&tenant(), &made.id).await.unwrap().state,
+        State::Paused
+    );
     // What was on the way is taken; then nothing comes.
-    while tokio::time::timeout(Duration::from_millis(150), process.output.recv()).await.is_ok() {}
+    while tokio::time::timeout(Duration::from_millis(150), process.output.recv())
+        .await
+        .is_ok()
+    {}
     let spoken = node.exec(&tenant(), &made.id, shell("true")).await.unwrap_err();
     assert_eq!(spoken.kind, Kind::Conflict);
     let begun = Instant::now();
-    assert_eq!(node.resume(&tenant(), &made.id, None).await.unwrap().state, State::Running);
+    assert_eq!(
+        node.resume(&tenant(), &made.id, None).await.unwrap().state,
+        State::Running
+    );
     println!("  resume: {:?}", begun.elapsed());
-    let said = tokio::time::timeout(Duration::from_secs(5), process.output.recv()).await.unwrap().unwrap();
+    let said = tokio::time::timeout(Duration::from_secs(5), process.output.recv())
+        .await
+        .unwrap()
+        .unwrap();
     assert!(matches!(said, Output::Stdout(_)));
     node.pause(&tenant(), &made.id).await.unwrap();
-    assert!(node.kill(&tenant(), &made.id).await.unwrap(), "a paused one can be ended");
+    assert!(
+        node.kill(&tenant(), &made.id).await.unwrap(),
+        "a paused one can be ended"
+    );
 }
 
 pub async fn timeouts(bench: &Bench) {
     let node = bench.node().await;
-    let wish = Create { timeout: Some(Duration::from_millis(300)), ..Create::from_template("base") };
+    let wish = Create {
+        timeout: Some(Duration::from_millis(300)),
+        ..Create::from_template("base")
+    };
     let short = node.create(&tenant(), wish.clone()).await.unwrap();
-    let paused = node.create(&tenant(), Create { on_timeout: OnTimeout::Pause, auto_resume: true, ..wish.clone() }).await.unwrap();
+    let paused = node
+        .create(
+            &tenant(),
+            Create {
+                on_timeout: OnTimeout::Pause,
+                auto_resume: true,
+                ..wish.clone()
+            },
+        )
+        .await
+        .unwrap();
     let extended = node.create(&tenant(), wish).await.unwrap();
-    node.set_timeout(&tenant(), &extended.id, Duration::from_secs(60), true).await.unwrap();
+    node.set_timeout(&tenant(), &extended.id, Duration::from_secs(60), true)
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(900)).await;
-    assert_eq!(node.get(&tenant(), &short.id).await.unwrap_err().kind, Kind::NotFound);
-    assert_eq!(node.get(&tenant(), &paused.id).await.unwrap().state, State::Paused);
-    assert_eq!(node.get(&tenant(), &extended.id).await.unwrap().state, State::Running);
+    assert_eq!(
+        node.get(&tenant(), &short.id).await.unwrap_err().kind,
+        Kind::NotFound
+    );
+    assert_eq!(
+        node.get(&tenant(), &paused.id).await.unwrap().state,
+        State::Paused
+    );
+    assert_eq!(
+        node.get(&tenant(), &extended.id).await.unwrap().state,
+        State::Running
+    );
     let (status, ..) = run(&node, &paused.id, "true").await;
     assert_eq!(status, code(0), "it comes back by itself");
     node.kill(&tenant(), &paused.id).await.unwrap();
@@ -138,22 +253,43 @@ pub async fn limits(bench: &Bench) {
         ..template()
     };
     node.put_template(&tenant(), template).await.unwrap();
-    let made = node.create(&tenant(), Create::from_template("small")).await.unwrap();
+    let made = node
+        .create(&tenant(), Create::from_template("small"))
+        .await
+        .unwrap();
     let (status, ..) = run(&node, &made.id, "python3 -c 'x = bytearray(200 << 20)' || exit 9").await;
     assert!(status.code == Some(9) || status.signal.is_some(), "{status:?}");
     let process = node.exec(&tenant(), &made.id, shell("yes")).await.unwrap();
     let (status, out, _) = finish(process).await;
-    assert!(status.signal == Some(9) && out.len() < 400_000, "{status:?} after {} bytes", out.len());
-    let (_, out, _) = run(&node, &made.id, "for i in $(seq 50); do sleep 0.2 & done; wait; echo done").await;
+    assert!(
+        status.signal == Some(9) && out.len() < 400_000,
+        "{status:?} after {} bytes",
+        out.len()
+    );
+    let (_, out, _) = run(
+        &node,
+        &made.id,
+        "for i in $(seq 50); do sleep 0.2 & done; wait; echo done",
+    )
+    .await;
     assert!(!out.contains("done") || out.is_empty() || out == "done\n");
     tokio::time::sleep(Duration::from_millis(500)).await; // the sleepers end, and make room
-    let _ = node.exec(&tenant(), &made.id, shell("dd if=/dev/zero of=big bs=1M count=16; dd if=/dev/zero of=big2 bs=1M count=16")).await.unwrap();
+    let _ = node
+        .exec(
+            &tenant(),
+            &made.id,
+            shell("dd if=/dev/zero of=big bs=1M count=16; dd if=/dev/zero of=big2 bs=1M count=16"),
+        )
+        .await
+        .unwrap();
     let ended = async {
         while node.get(&tenant(), &made.id).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("what fills its disk is ended");
+    tokio::time::timeout(Duration::from_secs(20), ended)
+        .await
+        .expect("what fills its disk is ended");
     node.remove_template(&tenant(), "small").await.unwrap();
 }
 
@@ -164,7 +300,11 @@ pub async fn quotas(bench: &Bench) {
     let (a, b, c, d) = tokio::join!(ask(), ask(), ask(), ask());
     let all = [a, b, c, d];
     assert_eq!(all.iter().filter(|r| r.is_ok()).count(), 2);
-    assert!(all.iter().filter_map(|r| r.as_ref().err()).all(|e| e.kind == Kind::Quota));
+    assert!(
+        all.iter()
+            .filter_map(|r| r.as_ref().err())
+            .all(|e| e.kind == Kind::Quota)
+    );
     for made in all.into_iter().flatten() {
         node.kill(&poor, &made.id).await.unwrap();
     }
@@ -172,17 +312,83 @@ pub async fn quotas(bench: &Bench) {
     node.kill(&poor, &again.id).await.unwrap();
 }
 
+/// Where there are cgroups: two tenants that want all processors get equal parts, however many sandboxes each has.
+pub async fn shares(bench: &Bench) {
+    let node = bench.node().await;
+    let (many, one) = (Tenant::parse("many").unwrap(), Tenant::parse("single").unwrap());
+    let spin =
+        "python3 -c 'import time; e = time.time() + 2.5; n = 0\nwhile time.time() < e: n += 1\nprint(n)'";
+    let spin = spin.replace("\\n", "\n");
+    let mut all = Vec::new();
+    for (tenant, n) in [(&many, 6), (&one, 2)] {
+        for _ in 0..n {
+            let made = node.create(tenant, Create::from_template("base")).await.unwrap();
+            all.push((tenant.clone(), made.id));
+        }
+    }
+    let work = all.iter().map(|(tenant, id)| async {
+        let process = node.exec(tenant, id, shell(&spin)).await.unwrap();
+        let (_, out, err) = finish(process).await;
+        (
+            tenant.clone(),
+            out.trim()
+                .parse::<u64>()
+                .unwrap_or_else(|_| panic!("{out} {err}")),
+        )
+    });
+    let done = futures_util::future::join_all(work).await;
+    let sum = |t: &Tenant| {
+        done.iter()
+            .filter(|(who, _)| who == t)
+            .map(|(_, n)| *n)
+            .sum::<u64>() as f64
+    };
+    let ratio = sum(&many) / sum(&one);
+    println!("  six sandboxes of one tenant did {ratio:.2} times the work of two of another");
+    if std::path::Path::new("/sys/fs/cgroup/cpu").exists() && rustix::process::geteuid().is_root() {
+        assert!((0.5..2.0).contains(&ratio), "{ratio}");
+    } else {
+        println!("skipped: no cgroup of this user shares processors out");
+    }
+    for (tenant, id) in all {
+        assert!(node.kill(&tenant, &id).await.unwrap());
+    }
+}
+
 pub async fn snapshots(bench: &Bench) {
     let node = bench.node().await;
     let made = sandbox(&node).await;
     run(&node, &made.id, "mkdir -p d; echo one > d/file; ln -s file d/link; echo x > gone; ln d/file d/hard; mkfifo pipe; chmod 000 gone").await;
-    let snap = node.snapshot(&tenant(), &made.id, Some("first".into())).await.unwrap();
-    run(&node, &made.id, "echo two > d/file; rm -f gone; rm -rf d; mkdir d; echo new > d/file").await;
-    let template = Template { id: "from-snap".into(), source: qila_api::Source::Snapshot(snap.id.to_string()), ..template() };
+    let snap = node
+        .snapshot(&tenant(), &made.id, Some("first".into()))
+        .await
+        .unwrap();
+    run(
+        &node,
+        &made.id,
+        "echo two > d/file; rm -f gone; rm -rf d; mkdir d; echo new > d/file",
+    )
+    .await;
+    let template = Template {
+        id: "from-snap".into(),
+        source: qila_api::Source::Snapshot(snap.id.to_string()),
+        ..template()
+    };
     node.put_template(&tenant(), template).await.unwrap();
-    let copy = node.create(&tenant(), Create::from_template("from-snap")).await.unwrap();
-    let (_, out, err) = run(&node, &copy.id, "cat d/link; stat -c %h d/hard; stat -c '%a %F' gone pipe").await;
-    assert_eq!((out.as_str(), err.as_str()), ("one\n2\n0 regular file\n644 fifo\n", ""));
+    let copy = node
+        .create(&tenant(), Create::from_template("from-snap"))
+        .await
+        .unwrap();
+    let (_, out, err) = run(
+        &node,
+        &copy.id,
+        "cat d/link; stat -c %h d/hard; stat -c '%a %F' gone pipe",
+    )
+    .await;
+    assert_eq!(
+        (out.as_str(), err.as_str()),
+        ("one\n2\n0 regular file\n644 fifo\n", "")
+    );
     run(&node, &copy.id, "echo changed > d/file").await;
     let busy = node.remove_snapshot(&tenant(), &snap.id).await.unwrap_err();
     assert_eq!(busy.kind, Kind::Conflict);
@@ -212,7 +418,12 @@ pub async fn forks(bench: &Bench) {
         ..Create::from_template("base")
     };
     let made = node.create(&tenant(), wish).await.unwrap();
-    run(&node, &made.id, "dd if=/dev/zero of=big bs=1M count=256 2>/dev/null; echo parent > who").await;
+    run(
+        &node,
+        &made.id,
+        "dd if=/dev/zero of=big bs=1M count=256 2>/dev/null; echo parent > who",
+    )
+    .await;
     let begun = Instant::now();
     let child = node.fork(&tenant(), &made.id, Fork::default()).await.unwrap();
     println!("  fork of 256 MiB: {:?}", begun.elapsed());
@@ -220,7 +431,12 @@ pub async fn forks(bench: &Bench) {
     let token = |s: &qila_api::Sandbox| s.access_token.as_ref().unwrap().expose_secret().to_owned();
     assert_ne!(token(&made), token(&child), "tokens do not travel");
     assert_eq!(child.metadata, made.metadata);
-    let (_, out, _) = run(&node, &child.id, "cat who; stat -c %s big; echo child > who; echo $MINE; rm big").await;
+    let (_, out, _) = run(
+        &node,
+        &child.id,
+        "cat who; stat -c %s big; echo child > who; echo $MINE; rm big",
+    )
+    .await;
     assert_eq!(out, "parent\n268435456\nyes\n");
     let (_, out, _) = run(&node, &made.id, "cat who; stat -c %s big; echo still > who").await;
     assert_eq!(out, "parent\n268435456\n");
@@ -235,8 +451,20 @@ pub async fn forks(bench: &Bench) {
 pub async fn busy_fork(bench: &Bench) {
     let node = bench.node().await;
     let made = sandbox(&node).await;
-    run(&node, &made.id, "mkdir d; echo one > d/f; rm -rf d; mkdir d; echo two > d/g").await;
-    let writer = node.exec(&tenant(), &made.id, shell("exec 9>>open; while :; do echo line >&9; sleep 0.01; done")).await.unwrap();
+    run(
+        &node,
+        &made.id,
+        "mkdir d; echo one > d/f; rm -rf d; mkdir d; echo two > d/g",
+    )
+    .await;
+    let writer = node
+        .exec(
+            &tenant(),
+            &made.id,
+            shell("exec 9>>open; while :; do echo line >&9; sleep 0.01; done"),
+        )
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     let child = node.fork(&tenant(), &made.id, Fork::default()).await.unwrap();
     let (_, before, _) = run(&node, &child.id, "wc -l < open; ls d").await;
@@ -281,9 +509,20 @@ pub async fn pool(bench: &Bench) {
     while node.count().1 < 3 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(node.list(&tenant(), &Default::default(), 100, None).await.unwrap().items.len(), 0, "nobody sees what waits");
+    assert_eq!(
+        node.list(&tenant(), &Default::default(), 100, None)
+            .await
+            .unwrap()
+            .items
+            .len(),
+        0,
+        "nobody sees what waits"
+    );
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let wish = Create { environment: [("X".to_owned(), "1".to_owned())].into(), ..Create::from_template("pooled") };
+    let wish = Create {
+        environment: [("X".to_owned(), "1".to_owned())].into(),
+        ..Create::from_template("pooled")
+    };
     let begun = Instant::now();
     let made = node.create(&tenant(), wish).await.unwrap();
     println!("  from the pool: {:?}", begun.elapsed());
@@ -301,7 +540,14 @@ pub async fn adopted(bench: &Bench) {
     let made = sandbox(&node).await;
     let still = sandbox(&node).await;
     let dead = sandbox(&node).await;
-    let process = node.exec(&tenant(), &made.id, shell("echo before; sleep 0.5; echo after; exit 5")).await.unwrap();
+    let process = node
+        .exec(
+            &tenant(),
+            &made.id,
+            shell("echo before; sleep 0.5; echo after; exit 5"),
+        )
+        .await
+        .unwrap();
     let pid = process.pid;
     node.pause(&tenant(), &still.id).await.unwrap();
     // As if the node's process were killed: what it held is dropped without a word. A node that was told to forget its sandboxes
@@ -316,9 +562,16 @@ pub async fn adopted(bench: &Bench) {
     node.resume(&tenant(), &still.id, None).await.unwrap();
     let (status, ..) = run(&node, &still.id, "true").await;
     assert_eq!(status, code(0));
-    let again = node.attach(&tenant(), &made.id, &Select::Pid(pid), Attach::From(0)).await.unwrap();
+    let again = node
+        .attach(&tenant(), &made.id, &Select::Pid(pid), Attach::From(0))
+        .await
+        .unwrap();
     let (status, out, _) = finish(again).await;
-    assert_eq!((status, out.as_str()), (code(5), "before\nafter\n"), "nothing was lost");
+    assert_eq!(
+        (status, out.as_str()),
+        (code(5), "before\nafter\n"),
+        "nothing was lost"
+    );
     for id in [made.id, still.id, dead.id] {
         node.kill(&tenant(), &id).await.unwrap();
     }
@@ -327,16 +580,30 @@ pub async fn adopted(bench: &Bench) {
 pub async fn closed_network(bench: &Bench) {
     let node = bench.node().await;
     let wish = Create {
-        network: NetworkWish { internet: Some(false), ..NetworkWish::default() },
+        network: NetworkWish {
+            internet: Some(false),
+            ..NetworkWish::default()
+        },
         ..Create::from_template("base")
     };
     let made = node.create(&tenant(), wish).await.unwrap();
-    let (status, ..) = run(&node, &made.id, "python3 -c 'import socket; socket.create_connection((\"192.0.2.1\", 80), 3)' 2>/dev/null").await;
+    let (status, ..) = run(
+        &node,
+        &made.id,
+        "python3 -c 'import socket; socket.create_connection((\"192.0.2.1\", 80), 3)' 2>/dev/null",
+    )
+    .await;
     assert_eq!(status, code(1));
     let open = sandbox(&node).await;
     let (_, out, _) = run(&node, &open.id, "python3 -c 'import socket; socket.create_connection((\"192.0.2.1\", 80), 3).recv(1)' 2>&1; getent hosts example.com; echo $?").await;
-    assert!(out.ends_with("2\n"), "a name that no rule has is not there: {out}");
-    let server = node.exec(&tenant(), &open.id, shell("exec python3 -m http.server 8000")).await.unwrap();
+    assert!(
+        out.ends_with("2\n"),
+        "a name that no rule has is not there: {out}"
+    );
+    let server = node
+        .exec(&tenant(), &open.id, shell("exec python3 -m http.server 8000"))
+        .await
+        .unwrap();
     let mut stream = loop {
         match node.connect(&tenant(), &open.id, 8000).await {
             Ok(stream) => break stream,

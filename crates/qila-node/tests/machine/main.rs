@@ -20,14 +20,22 @@ fn main() {
         return;
     }
     let bench = Bench::new();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     let mut ran = 0;
     for (name, case) in cases::all() {
         if !filter.is_empty() && !filter.iter().any(|f| name.contains(f.as_str())) {
             continue;
         }
         let begun = Instant::now();
-        runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(60), case(&bench)).await.expect(name) });
+        runtime.block_on(async {
+            tokio::time::timeout(std::time::Duration::from_secs(60), case(&bench))
+                .await
+                .expect(name)
+        });
         println!("test {name} ... ok ({} ms)", begun.elapsed().as_millis());
         ran += 1;
     }
