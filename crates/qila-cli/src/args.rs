@@ -30,6 +30,15 @@ pub(crate) enum Command {
     /// Be the gateway alone: a proxy for programs outside any sandbox, which holds their keys and keeps the record.
     #[command(after_help = GATEWAY_HELP)]
     Gateway(Serve),
+    /// Serve sandboxes of this machine over HTTP to whoever has a key: a native API, and the one that E2B's SDKs speak.
+    #[command(after_help = SERVE_HELP)]
+    Serve(crate::serve::ServeArgs),
+    /// Make, list and end keys for `qila serve`.
+    #[command(subcommand)]
+    Key(crate::key::Key),
+    /// Make, list, bound and remove tenants of `qila serve`.
+    #[command(subcommand)]
+    Tenant(crate::key::Tenants),
     /// Show what a run changed in the workspace.
     Diff(Diff),
     /// Take a run's changes over into the workspace: all that are asked for, or none.
@@ -174,6 +183,14 @@ pub(crate) struct Revoke {
     #[arg(value_name = "CREDENTIAL")]
     pub credentials: Vec<String>,
 }
+
+const SERVE_HELP: &str = "\
+The first start prints what E2B's SDKs are told by, as lines for a shell:
+
+  qila serve > e2b.env &
+  . ./e2b.env; python3 -c 'from e2b import Sandbox; print(Sandbox.create().commands.run(\"id\").stdout)'
+
+The native API is described at /openapi.json. Sandboxes outlive it: the next start takes them up again.";
 
 const GATEWAY_HELP: &str = "\
 Prints what programs are to be started with, as lines for a shell, then serves until it is told to end:

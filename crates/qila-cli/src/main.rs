@@ -11,6 +11,7 @@ mod fail;
 mod gateway;
 mod gateways;
 mod home;
+mod key;
 mod kill;
 mod leases;
 mod line;
@@ -19,6 +20,7 @@ mod log;
 mod policy;
 mod ps;
 mod run;
+mod serve;
 mod spare;
 mod state;
 mod update;
@@ -41,6 +43,9 @@ fn command() -> u8 {
         Command::Update(args) => update::update(&args),
         Command::Revoke(args) => update::revoke(&args),
         Command::Gateway(args) => gateway::gateway(&args),
+        Command::Serve(args) => serve::serve(&args),
+        Command::Key(args) => key::key(&args),
+        Command::Tenant(args) => key::tenant(&args),
         Command::Diff(args) => changes::diff(&args),
         Command::Apply(args) => changes::apply(&args),
         Command::Discard(args) => changes::discard(&args),
