@@ -11,9 +11,10 @@ use clap::Args;
 use logs::Logs;
 use qila_api::Tenant;
 use qila_node::{Launcher, Machine};
-use qila_server::{BeforePort, Config, Keyring, Minted, Missing, NotFound, for_e2b};
+use qila_server::{BeforePort, Config, Keyring, Minted, Missing, NotFound, ServeError, for_e2b};
 use qila_store::Store;
 use qila_types::Millis;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use secrecy::ExposeSecret;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -76,6 +77,8 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<u8, Fail> {
         .map_err(|e| Fail::io("leaving the guest in", home.path(), e.into()))?;
     // Before any thread exists, and before anything is open that it must not hold.
     let launcher = Launcher::start(guest).map_err(|e| Fail::new(format!("starting the launcher: {e}")))?;
+    // Not for the launcher, whose children are sandboxes.
+    many_files()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Fail::new(format!("starting threads: {e}")))?;
     let done = runtime.block_on(run(args, &home, launcher, prices));
@@ -110,19 +113,15 @@ async fn run(args: &ServeArgs, home: &Home, launcher: Launcher, prices: Option<S
     }
     let first = first_key(&store).await?;
     let logs = Logs::start(args.json_logs).map_err(|e| Fail::new(format!("starting the log: {e}")))?;
-    let config = config(args, Arc::new(machine), store, &logs);
+    let config = config(args, Arc::new(machine), store.clone(), &logs);
     let ended = end().map_err(|e| Fail::new(format!("taking over signals: {e}")))?;
     let ready = |addresses: &[SocketAddr]| welcome(args, addresses, first.as_ref());
-    let report = qila_server::serve(config, ended, ready).await.map_err(|e| {
-        let hint = match e {
-            qila_server::ServeError::Clear(_) => {
-                "give --tls-cert and --tls-key, or --insecure if something in front of it has TLS"
-            }
-            qila_server::ServeError::Listen { .. } => "--listen takes another address",
-            _ => "",
-        };
-        Fail::new(chain(&e)).hint(hint)
-    })?;
+    let served = qila_server::serve(config, ended, ready).await;
+    if let (Err(_), Some(minted)) = (&served, &first) {
+        // It was never shown: the start that serves makes another.
+        store.revoke_key(&minted.id).await.map_err(key::failed)?;
+    }
+    let report = served.map_err(not_served)?;
     logs.end();
     if report.cut_off > 0 {
         eprintln!("qila: {} connections were cut off", report.cut_off);
@@ -153,6 +152,24 @@ fn config(args: &ServeArgs, node: Arc<dyn qila_api::Node>, store: Store, logs: &
     config.not_found = Some(not_found);
     config.log = Some(logs.sink());
     config
+}
+
+fn not_served(error: ServeError) -> Fail {
+    let hint = match &error {
+        ServeError::Clear(_) => {
+            "give --tls-cert and --tls-key, or --insecure if something in front of it has TLS"
+        }
+        ServeError::Listen { .. } => "--listen takes another address",
+        _ => "",
+    };
+    Fail::new(chain(&error)).hint(hint)
+}
+
+/// As many open files as there may be: each connection is one, and a sandbox has several.
+fn many_files() -> Result<(), Fail> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).map_err(|e| Fail::new(format!("raising the limit of open files: {e}")))
 }
 
 /// An admin key, if there is none of anybody's.

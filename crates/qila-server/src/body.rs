@@ -93,7 +93,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<At<T>, Problem> {
         let path = Path::<T>::from_request_parts(parts, state).await;
         path.map(|Path(value)| At(value))
-            .map_err(|error| Problem::not_found(error.body_text()))
+            .map_err(|error| Problem::not_found(error.body_text().trim_start_matches("Invalid URL: ")))
     }
 }
 
