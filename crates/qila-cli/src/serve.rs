@@ -52,6 +52,10 @@ pub(crate) struct ServeArgs {
     /// The program that runs cells of code in sandboxes.
     #[arg(long, value_name = "FILE")]
     interpreter: Option<PathBuf>,
+    /// Registry on this host or a private network that images may come from; with `http://` before it one on loopback without TLS.
+    /// May be repeated.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    registry: Vec<String>,
     /// File of prices of models (YAML), which go before the built-in ones.
     #[arg(long, value_name = "FILE")]
     prices: Option<PathBuf>,
@@ -98,6 +102,7 @@ async fn run(args: &ServeArgs, home: &Home, launcher: Launcher, prices: Option<S
         quotas: Arc::new(Keyring(store.clone())),
         most: args.max_sandboxes,
         interpreter: args.interpreter.as_ref().map(absolute).transpose()?,
+        registries: args.registry.clone(),
         upstreams: args.upstream.clone(),
         upstream_ca: args.upstream_ca.iter().map(absolute).collect::<Result<_, _>>()?,
         prices,

@@ -216,7 +216,9 @@ fn record(
         let name = String::from_utf8_lossy(&v.name).into_owned();
         format!("{name}={}", String::from_utf8_lossy(&v.value))
     };
-    let mut environment: Vec<String> = plan.environment().iter().map(env).collect();
+    let mut environment: Vec<String> = prepared.words.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let planned: Vec<String> = plan.environment().iter().map(env).collect();
+    crate::programs::overlay(&mut environment, planned.iter().filter_map(|v| v.split_once('=')));
     crate::programs::overlay(
         &mut environment,
         create.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())),

@@ -49,6 +49,8 @@ pub(crate) struct Core {
     /// Layers that a change under way is about to name.
     pub layers: Mutex<HashMap<String, u32>>,
     pub interpreter: Option<PathBuf>,
+    /// Registries on this host or a private network that images may come from.
+    pub registries: Vec<String>,
     pub upstreams: Vec<String>,
     pub upstream_ca: Vec<PathBuf>,
     pub prices: Option<String>,

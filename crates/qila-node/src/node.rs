@@ -44,6 +44,9 @@ pub struct Config {
     pub most: u32,
     /// The program that runs cells of code, on the host: a static one.
     pub interpreter: Option<PathBuf>,
+    /// Registries on this host or a private network that images may come from, with `http://` before those on loopback that have no
+    /// TLS.
+    pub registries: Vec<String>,
     /// Where names are, by the operator's word, as for `qila run --upstream`.
     pub upstreams: Vec<String>,
     /// Files of further CA certificates for upstreams.
@@ -111,6 +114,7 @@ impl Machine {
             births: Semaphore::new(BIRTHS),
             layers: Default::default(),
             interpreter: config.interpreter,
+            registries: config.registries,
             upstreams: config.upstreams,
             upstream_ca: config.upstream_ca,
             prices: config.prices,

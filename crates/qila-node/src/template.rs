@@ -6,6 +6,7 @@ use crate::narrow::narrow;
 use qila_api::{ApiError, Kind, NetworkWish, Result, Source, Template, Tenant};
 use qila_gateway::Rewrite;
 use qila_host::Look;
+use qila_image::Layered;
 use qila_plan::{Caller, CgroupFacts, HostFacts, Plan, Request, Seat, Unpacked, choose, wanted_paths};
 use qila_policy::model::Base;
 use qila_policy::{Bundle, Constitution, NoFiles, Permit, Policy, preset};
@@ -42,6 +43,10 @@ pub(crate) struct Prepared {
     /// What its home lies on, the uppermost first.
     pub lower: Vec<String>,
     pub need: Need,
+    /// What its image wants in the environment, `PATH` apart.
+    pub words: Vec<(String, String)>,
+    /// Its image, which stays as long as this does.
+    pub image: Option<Arc<Layered>>,
     facts: HostFacts,
     storage: PathBuf,
 }
@@ -86,8 +91,8 @@ pub(crate) struct Around<'a> {
     pub user_home: Option<&'a str>,
     /// Layers that a snapshot stands for.
     pub snapshot: Option<Vec<String>>,
-    /// What a sandbox of the snapshot's template has as its base.
-    pub unpacked: Option<(PathBuf, Option<String>)>,
+    /// The image that is its base, or that of its snapshot's template.
+    pub image: Option<Arc<Layered>>,
 }
 
 /// Reads the policy of a template and looks at what the host has for it.
@@ -120,21 +125,25 @@ pub(crate) fn prepare(template: Template, owner: Option<Tenant>, around: &Around
                 base.to_string_lossy().into_owned(),
             ));
         }
-        Source::Host | Source::Snapshot(_) if around.unpacked.is_none() => {}
+        Source::Host | Source::Snapshot(_) if around.image.is_none() => {}
         _ => {
-            let (root, path) = around
-                .unpacked
-                .clone()
+            let image = around
+                .image
+                .as_deref()
                 .ok_or_else(|| ApiError::new(Kind::Conflict, "the template's image is not there yet"))?;
-            policy.filesystem.base = Base::OciLayout(qila_policy::model::PolicyPath(
-                root.to_string_lossy().into_owned(),
-            ));
+            let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+            let layers: Vec<String> = image.lower.iter().map(text).collect();
+            let root = layers
+                .first()
+                .cloned()
+                .ok_or_else(|| ApiError::invalid("the image has no layers").clause("template.source"))?;
+            policy.filesystem.base = Base::OciLayout(qila_policy::model::PolicyPath(root.clone()));
+            base = PathBuf::from(&root);
             unpacked = Some(Unpacked {
-                root: root.to_string_lossy().into_owned(),
-                lower: Vec::new(),
-                path,
+                root,
+                lower: if layers.len() > 1 { layers } else { Vec::new() },
+                path: image.config.path().map(str::to_owned),
             });
-            base = root;
         }
     }
     let permit = Permit::grant(policy, &Constitution::default())
@@ -156,6 +165,8 @@ pub(crate) fn prepare(template: Template, owner: Option<Tenant>, around: &Around
         digest,
         lower,
         need,
+        words: around.image.as_deref().map(words).unwrap_or_default(),
+        image: around.image.clone(),
         facts,
         storage: around.state.to_owned(),
     };
@@ -170,6 +181,16 @@ pub(crate) fn prepare(template: Template, owner: Option<Tenant>, around: &Around
         None,
     )?;
     Ok(prepared)
+}
+
+/// What an image wants in the environment. Where its programs are the plan sees to, and the home is the sandbox's own.
+fn words(image: &Layered) -> Vec<(String, String)> {
+    let split = image.config.env.iter().filter_map(|v| v.split_once('='));
+    let own = split.filter(|(name, _)| {
+        !matches!(*name, "PATH" | "HOME") && !name.is_empty() && !name.starts_with("QILA_")
+    });
+    own.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// A directory of the host, resolved.

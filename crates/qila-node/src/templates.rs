@@ -4,8 +4,9 @@ use crate::core::Core;
 use crate::fault::{internal, store};
 use crate::template::{Around, BASE, Prepared, base, prepare};
 use qila_api::{ApiError, Kind, Result, SnapshotId, Source, Template, TemplateState, Tenant};
+use qila_image::Layered;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 /// Most templates of one tenant.
@@ -18,10 +19,10 @@ const NAMES: usize = 16;
 pub(crate) struct Kept {
     pub owner: Option<Tenant>,
     pub template: Template,
+    /// Digest of its image: after a restart it is the same, and no registry is asked.
+    #[serde(default)]
+    pub digest: Option<String>,
 }
-
-/// A root file system of an image, and where its programs are looked for.
-type Root = (PathBuf, Option<String>);
 
 fn check(template: &Template) -> Result<()> {
     let sound = |name: &str| {
@@ -47,38 +48,78 @@ fn check(template: &Template) -> Result<()> {
     Ok(())
 }
 
-/// The root file system that a template's source stands for; none: the host's own.
-fn root(core: &Core, tenant: Option<&Tenant>, source: &Source) -> Result<Option<Root>> {
-    match source {
-        Source::Host | Source::Directory(_) => Ok(None),
-        Source::Layout(path) => {
-            let (layout, name) = match path.rsplit_once(':') {
-                Some((layout, name)) if !Path::new(path).exists() => (layout, Some(name)),
-                _ => (path.as_str(), None),
-            };
-            let image = qila_image::unpack(Path::new(layout), name, &core.state.join("images"));
-            let image = image.map_err(|e| ApiError::invalid(chain(&e)).clause("template.source"))?;
-            Ok(Some((image.root, image.path)))
-        }
-        Source::Image(_) => Err(ApiError::new(
-            Kind::Unsupported,
-            "images are not pulled from registries yet",
-        )
-        .clause("template.source")
-        .hint("give an OCI image layout, such as `skopeo copy docker://NAME oci:PATH` makes")),
-        Source::Snapshot(id) => {
-            let snap = snapshot(core, tenant, id)?;
-            let of = core.templates.read().unwrap_or_else(PoisonError::into_inner);
-            let of = of
-                .iter()
-                .find(|t| t.template.id == snap.snapshot.template)
-                .map(|t| t.template.source.clone());
-            match of {
-                Some(Source::Snapshot(_)) | None => Ok(None),
-                Some(source) => root(core, tenant, &source),
-            }
+/// The image that a template's source stands for; none: the host's own files. It may take its time.
+async fn image(core: &Arc<Core>, tenant: Option<&Tenant>, kept: &Kept) -> Result<Option<Arc<Layered>>> {
+    let mut source = kept.template.source.clone();
+    if let Source::Snapshot(id) = &source {
+        let snap = snapshot(core, tenant, id)?;
+        let of = core.templates.read().unwrap_or_else(PoisonError::into_inner);
+        let of = of.iter().find(|t| t.template.id == snap.snapshot.template);
+        return Ok(of.and_then(|t| t.image.clone()));
+    }
+    if let Some(digest) = &kept.digest {
+        let (core, digest) = (core.clone(), digest.clone());
+        let there = tokio::task::spawn_blocking(move || images(&core)?.image(&digest)).await;
+        if let Some(image) = there
+            .map_err(|e| internal("opening an image", &e))?
+            .map_err(|e| refused(&e))?
+        {
+            return Ok(Some(Arc::new(image)));
         }
     }
+    match std::mem::replace(&mut source, Source::Host) {
+        Source::Host | Source::Directory(_) | Source::Snapshot(_) => Ok(None),
+        Source::Layout(path) => {
+            let core = core.clone();
+            let read = tokio::task::spawn_blocking(move || {
+                let (layout, name) = match path.rsplit_once(':') {
+                    Some((layout, name)) if !Path::new(&path).exists() => (layout, Some(name)),
+                    _ => (path.as_str(), None),
+                };
+                images(&core)?.layout(Path::new(layout), name)
+            });
+            let read = read.await.map_err(|e| internal("reading an image", &e))?;
+            read.map(|i| Some(Arc::new(i))).map_err(|e| refused(&e))
+        }
+        Source::Image(name) => pull(core, &name).await.map(|i| Some(Arc::new(i))),
+    }
+}
+
+fn images(core: &Core) -> std::result::Result<qila_image::Store, qila_image::ImageError> {
+    qila_image::Store::open(&core.state.join("images"), qila_image::Limits::default())
+}
+
+fn refused(error: &dyn std::error::Error) -> ApiError {
+    ApiError::invalid(chain(error)).clause("template.source")
+}
+
+async fn pull(core: &Arc<Core>, name: &str) -> Result<Layered> {
+    let reference = qila_image::Reference::parse(name).map_err(|e| refused(&e))?;
+    let store = images(core).map_err(|e| refused(&e))?;
+    let auth = match &core.user_home {
+        Some(home) => {
+            let file = Path::new(home).join(".docker/config.json");
+            qila_image::Auth::from_docker_config(&file, &reference.registry).map_err(|e| refused(&e))?
+        }
+        None => qila_image::Auth::Anonymous,
+    };
+    // Without TLS only over this host's own loopback, which the puller sees to.
+    let plain = core
+        .registries
+        .iter()
+        .filter_map(|r| r.strip_prefix("http://"))
+        .map(str::to_owned);
+    let options = qila_image::Options {
+        plain_http: plain.collect(),
+        registries: core
+            .registries
+            .iter()
+            .map(|r| r.trim_start_matches("http://").to_owned())
+            .collect(),
+        ..qila_image::Options::default()
+    };
+    let pulled = qila_image::pull(reference, Arc::new(store), auth, options).await;
+    pulled.map(|p| p.image).map_err(|e| refused(&e))
 }
 
 fn snapshot(core: &Core, tenant: Option<&Tenant>, id: &str) -> Result<Arc<crate::snapshot::Snap>> {
@@ -104,21 +145,25 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Makes a template ready: it blocks.
-fn build(core: &Core, kept: &Kept) -> Result<Prepared> {
-    let owner = kept.owner.clone();
-    let layers = match &kept.template.source {
-        Source::Snapshot(id) => Some(snapshot(core, owner.as_ref(), id)?.lower.clone()),
-        _ => None,
-    };
-    let around = Around {
-        home: &core.home,
-        state: &core.state,
-        user_home: core.user_home.as_deref(),
-        snapshot: layers,
-        unpacked: root(core, owner.as_ref(), &kept.template.source)?,
-    };
-    prepare(kept.template.clone(), owner, &around)
+/// Makes a template ready.
+async fn build(core: &Arc<Core>, kept: &Kept) -> Result<Prepared> {
+    let image = image(core, kept.owner.as_ref(), kept).await?;
+    let (core, kept) = (core.clone(), kept.clone());
+    let work = tokio::task::spawn_blocking(move || {
+        let layers = match &kept.template.source {
+            Source::Snapshot(id) => Some(snapshot(&core, kept.owner.as_ref(), id)?.lower.clone()),
+            _ => None,
+        };
+        let around = Around {
+            home: &core.home,
+            state: &core.state,
+            user_home: core.user_home.as_deref(),
+            snapshot: layers,
+            image,
+        };
+        prepare(kept.template, kept.owner, &around)
+    });
+    work.await.map_err(|e| internal("making a template ready", &e))?
 }
 
 /// Takes everything over that is remembered, and the one that every node has.
@@ -126,13 +171,9 @@ pub(crate) async fn load(core: &Arc<Core>) -> Result<()> {
     let first = Kept {
         owner: None,
         template: base(),
+        digest: None,
     };
-    let again = core.clone();
-    let prepared = tokio::task::spawn_blocking(move || build(&again, &first)).await;
-    place(
-        core,
-        Arc::new(prepared.map_err(|e| internal("reading templates", &e))??),
-    );
+    place(core, Arc::new(build(core, &first).await?));
     for document in core
         .store
         .all(qila_store::Kind::Template)
@@ -145,16 +186,13 @@ pub(crate) async fn load(core: &Arc<Core>) -> Result<()> {
                 &e,
             )
         })?;
-        let again = core.clone();
-        let copy = kept.clone();
-        match tokio::task::spawn_blocking(move || build(&again, &copy)).await {
-            Ok(Ok(prepared)) => place(core, Arc::new(prepared)),
+        match build(core, &kept).await {
+            Ok(prepared) => place(core, Arc::new(prepared)),
             // One that the host cannot have any more is no reason for the others not to be there.
-            Ok(Err(e)) => {
+            Err(e) => {
                 eprintln!("qila: template {}: {e}", kept.template.id);
                 failed(core, kept, &e);
             }
-            Err(e) => return Err(internal("reading templates", &e)),
         }
     }
     Ok(())
@@ -212,6 +250,7 @@ pub(crate) async fn put(core: &Arc<Core>, tenant: &Tenant, mut template: Templat
     let kept = Kept {
         owner: Some(tenant.clone()),
         template: template.clone(),
+        digest: None,
     };
     // What is wrong with it is said at once; only an image may take its time.
     let slow = matches!(template.source, Source::Image(_));
@@ -234,9 +273,8 @@ pub(crate) async fn put(core: &Arc<Core>, tenant: &Tenant, mut template: Templat
 
 async fn finish(core: &Arc<Core>, mut kept: Kept) -> Result<Template> {
     kept.template.state = TemplateState::Ready;
-    let (again, copy) = (core.clone(), kept.clone());
-    let prepared = tokio::task::spawn_blocking(move || build(&again, &copy)).await;
-    let prepared = Arc::new(prepared.map_err(|e| internal("making a template", &e))??);
+    let prepared = Arc::new(build(core, &kept).await?);
+    kept.digest = prepared.image.as_deref().map(|i| i.digest.clone());
     let tenant = kept
         .owner
         .clone()

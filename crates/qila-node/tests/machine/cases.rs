@@ -84,6 +84,7 @@ impl Bench {
             quotas: Arc::new(Open),
             most: 1000,
             interpreter: None,
+            registries: Vec::new(),
             upstreams: Vec::new(),
             upstream_ca: Vec::new(),
             prices: None,
