@@ -9,6 +9,7 @@
 mod alone;
 mod blob;
 mod config;
+mod dockerfile;
 mod error;
 mod layer;
 mod layout;
@@ -26,6 +27,7 @@ mod sweep;
 mod tar;
 
 pub use config::ImageConfig;
+pub use dockerfile::{Build, BuildError, Lines, build};
 pub use error::ImageError;
 pub use limits::{Limits, MAX_LAYERS};
 pub use merged::{Image, unpack, unpack_within};
