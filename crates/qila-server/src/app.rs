@@ -1,6 +1,6 @@
 //! What all requests share, and the routes put together.
 use crate::config::{BeforePort, Config, Limits, Log, NotFound};
-use crate::gate::{Rates, record, require_key};
+use crate::gate::{Rates, bound_control, record, require_key};
 use crate::key::Keyring;
 use crate::metrics::Metrics;
 use crate::once::Once;
@@ -91,9 +91,11 @@ pub(crate) fn router(app: &App, control: Option<Router>) -> Router {
         .with_state(Arc::clone(app));
     match control {
         None => router.fallback(nothing).layer(recorded),
-        Some(control) => router
-            .layer(recorded.clone())
-            .fallback_service(control.layer(recorded)),
+        Some(control) => {
+            let bounded = from_fn_with_state(Arc::clone(app), bound_control);
+            let control = control.layer(bounded).layer(recorded.clone());
+            router.layer(recorded).fallback_service(control)
+        }
     }
 }
 

@@ -2,13 +2,15 @@
 use crate::app::App;
 use crate::gate::record::Whose;
 use crate::problem::Problem;
+use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use qila_api::{Authenticator, Principal};
 use secrecy::SecretString;
+use serde_json::json;
 
 /// Holder of a valid key.
 #[derive(Debug, Clone)]
@@ -34,6 +36,39 @@ pub(crate) async fn require_key(State(app): State<App>, mut request: Request, ne
     request.extensions_mut().insert(Caller(principal));
     let mut response = next.run(request).await;
     response.extensions_mut().insert(whose);
+    response
+}
+
+/// Bounds a request of the control plane as one of the native API is bounded. Whether its key is good, the control plane
+/// says itself, in its own words.
+pub(crate) async fn bound_control(State(app): State<App>, request: Request, next: Next) -> Response {
+    let whose = match who(&app, request.headers()).await {
+        Ok(principal) => {
+            if let Err(after) = app.rates.take(&principal.tenant) {
+                let detail = "more requests than this tenant may make";
+                return in_their_words(Problem::too_many(detail, after));
+            }
+            Some(Whose(principal.tenant))
+        }
+        Err(_) => None,
+    };
+    let answered = tokio::time::timeout(app.limits.request, next.run(request)).await;
+    let mut response =
+        answered.unwrap_or_else(|_| in_their_words(Problem::timeout("the request took longer than it may")));
+    if let Some(whose) = whose {
+        response.extensions_mut().insert(whose);
+    }
+    response
+}
+
+/// E2B's SDKs read `code` and `message`.
+fn in_their_words(problem: Problem) -> Response {
+    let body = json!({"code": problem.status, "message": problem.detail});
+    let mut response = problem.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(body.to_string());
     response
 }
 

@@ -3,6 +3,6 @@ mod caller;
 mod rate;
 mod record;
 
-pub(crate) use caller::{Admin, Caller, require_key, who};
+pub(crate) use caller::{Admin, Caller, bound_control, require_key, who};
 pub(crate) use rate::Rates;
 pub(crate) use record::record;

@@ -61,6 +61,7 @@ pub(crate) struct ExecBody {
     #[serde(default)]
     stdin_encoding: Encoding,
     /// Milliseconds that it may run; then it is killed. Absent: 60,000, and no bound for streams.
+    #[schema(maximum = 31_622_400_000_u64)]
     timeout_ms: Option<u64>,
     /// Bytes of each stream that the answer keeps, at most 1 MiB. Not for streams.
     max_output: Option<usize>,

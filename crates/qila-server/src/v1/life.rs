@@ -21,6 +21,7 @@ type Answer = Result<Json<SandboxView>, Problem>;
 #[serde(deny_unknown_fields)]
 pub(crate) struct TimeoutBody {
     /// Milliseconds from now.
+    #[schema(maximum = 31_622_400_000_u64)]
     timeout_ms: u64,
     /// Never earlier than it was.
     #[serde(default)]
@@ -58,6 +59,7 @@ pub(crate) async fn pause(State(app): State<App>, Caller(who): Caller, At(id): S
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResumeBody {
     /// Milliseconds until it ends; absent: as before.
+    #[schema(maximum = 31_622_400_000_u64)]
     timeout_ms: Option<u64>,
 }
 
@@ -80,6 +82,7 @@ pub(crate) async fn resume(
 #[serde(deny_unknown_fields)]
 pub(crate) struct ForkBody {
     /// Milliseconds until the new one ends; absent: as the forked one.
+    #[schema(maximum = 31_622_400_000_u64)]
     timeout_ms: Option<u64>,
     /// Its metadata; absent: that of the forked one.
     metadata: Option<BTreeMap<String, String>>,

@@ -34,6 +34,7 @@ pub(crate) struct CreateBody {
     #[serde(default = "base")]
     template: String,
     /// Milliseconds until it ends or is paused; absent: the template's.
+    #[schema(maximum = 31_622_400_000_u64)]
     timeout_ms: Option<u64>,
     /// What happens then.
     #[serde(default)]

@@ -1,13 +1,13 @@
 //! Tenants and what they may have, for admins.
 use crate::app::App;
 use crate::body::{At, Body};
-use crate::gate::Admin;
+use crate::gate::{Admin, Caller};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use qila_api::{Quota, Tenant};
+use qila_api::{ApiError, Kind, Quota, Tenant};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -97,14 +97,22 @@ pub(crate) async fn put(
     }))
 }
 
-/// Remove a tenant that has nothing any more, and its keys. It needs an admin key.
+/// Remove a tenant that has nothing any more, and its keys. It needs an admin key, of another tenant.
 #[utoipa::path(delete, path = "/v1/tenants/{tenant}", tag = "tenants", params(("tenant" = String, Path)),
     responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn remove(
     State(app): State<App>,
     _: Admin,
+    Caller(who): Caller,
     At(tenant): At<Tenant>,
 ) -> Result<Response, Problem> {
+    if tenant == who.tenant {
+        return Err(ApiError::new(
+            Kind::Conflict,
+            "a tenant cannot remove itself, and with it the key that asks",
+        )
+        .into());
+    }
     match app.store.remove_tenant(&tenant).await? {
         true => Ok(StatusCode::NO_CONTENT.into_response()),
         false => Err(Problem::not_found("there is no such tenant")),

@@ -369,6 +369,7 @@ async fn keys_and_tenants_are_made_listed_and_ended_by_admins() {
         .ask("POST", "/v1/keys", r#"{"name": "n", "tenant": "nobody"}"#)
         .await
         .problem(404);
+    server.ask("DELETE", "/v1/tenants/one", "").await.problem(409);
     assert_eq!(server.ask("DELETE", "/v1/tenants/new", "").await.status, 204);
     server.ask("DELETE", "/v1/tenants/new", "").await.problem(404);
 }

@@ -21,6 +21,67 @@ async fn beyond_its_rate_a_tenant_waits_and_others_do_not() {
 }
 
 #[tokio::test]
+async fn the_control_plane_has_the_same_bounds_in_its_own_words() {
+    let control = axum::Router::new()
+        .route("/sandboxes", axum::routing::get(async || "here"))
+        .route("/slow", axum::routing::get(std::future::pending::<&str>));
+    let server = with(|c| {
+        (c.limits.rate, c.limits.burst) = (1, 3);
+        c.limits.request = Duration::from_millis(100);
+        c.control = Some(control);
+    })
+    .await;
+    assert_eq!(server.ask("GET", "/sandboxes", "").await.text(), "here");
+    let slow = server.ask("GET", "/slow", "").await;
+    assert_eq!((slow.status.as_u16(), &slow.json()["code"]), (504, &504.into()));
+    assert_eq!(server.ask("GET", "/v1/policies", "").await.status, 200);
+    let refused = server.ask("GET", "/sandboxes", "").await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.json()["code"]),
+        (429, &429.into())
+    );
+    assert_eq!(refused.headers["content-type"], "application/json");
+    assert_eq!(refused.headers["retry-after"], "1");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let server = with(|c| c.limits.request = Duration::from_millis(200)).await;
+    let head = format!(
+        "POST /v1/sandboxes HTTP/1.1\r\nhost: a\r\nx-api-key: {}\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{{",
+        server.key
+    );
+    let answer = raw(server.at, head.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+}
+
+#[tokio::test]
+async fn http_2_without_tls_is_understood() {
+    let server = start().await;
+    let stream = TcpStream::connect(server.at).await.unwrap();
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    tokio::spawn(connection);
+    let mut all = tokio::task::JoinSet::new();
+    for n in 0..50 {
+        let path = if n % 2 == 0 { "/healthz" } else { "/v1/policies" };
+        let uri = format!("http://{}{path}", server.at);
+        let request = http::Request::builder().uri(uri).header("x-api-key", &server.key);
+        all.spawn(
+            sender.send_request(
+                request
+                    .body(http_body_util::Empty::<bytes::Bytes>::new())
+                    .unwrap(),
+            ),
+        );
+    }
+    while let Some(answer) = all.join_next().await {
+        assert_eq!(answer.unwrap().unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
 async fn beyond_the_places_a_request_is_turned_away_and_a_stream_gives_its_place_back() {
     let server = with(|c| c.limits.requests = 2).await;
     let request = format!(
