@@ -8,7 +8,7 @@ use crate::ledger::Held;
 use crate::live::{Live, born};
 use crate::names;
 use crate::record::{Phase, Record};
-use crate::template::{HOME, Prepared};
+use crate::template::{HOME, Place, Prepared};
 use qila_api::{ApiError, Create, Kind, Result, SandboxId, Tenant};
 use qila_gateway::Placeholder;
 use qila_plan::{NetworkPlan, Plan, ViewEntry};
@@ -80,15 +80,15 @@ fn build(core: &Core, wish: Wish, id: &SandboxId, dir: OwnedFd) -> Result<Newbor
     let lower = wish.lower.as_ref().unwrap_or(&prepared.lower);
     let house = housed(&wish);
     let share = core.shares.take(house, core.quotas.quota(house).weight)?;
-    let plan = prepared.plan(
-        &wish.permit,
-        id.as_str(),
-        &core.home.sandbox(id.as_str()),
+    let place = Place {
+        id: id.as_str(),
+        dir: &core.home.sandbox(id.as_str()),
         lower,
-        core.interpreter.as_deref(),
-        &variables(&wish.permit, &placeholders),
-        Some(share.facts()),
-    )?;
+        interpreter: core.interpreter.as_deref(),
+        placeholders: &variables(&wish.permit, &placeholders),
+        cgroups: Some(share.facts()),
+    };
+    let plan = prepared.plan(&wish.permit, place)?;
     let (authority, ca) = match plan.network() {
         NetworkPlan::Locked { intercepts: true, .. } => {
             let (key, ca) = qila_gateway::authority().map_err(|e| internal("making a certificate", &e))?;

@@ -51,6 +51,21 @@ pub(crate) struct Prepared {
     storage: PathBuf,
 }
 
+/// What of a plan is one sandbox's own.
+pub(crate) struct Place<'a> {
+    pub id: &'a str,
+    /// Its directory on the host.
+    pub dir: &'a Path,
+    /// What its home lies on, the uppermost first.
+    pub lower: &'a [String],
+    /// The program that runs cells of code, on the host.
+    pub interpreter: Option<&'a Path>,
+    /// Variables that hold a placeholder.
+    pub placeholders: &'a [(String, String)],
+    /// Where its cgroups are made, if not where the node's are.
+    pub cgroups: Option<CgroupFacts>,
+}
+
 /// The policy of a template: the name of a built-in one, or a text.
 pub(crate) fn bundle(text: &str) -> Result<(Policy, Bundle)> {
     if text.len() > MAX_POLICY {
@@ -171,15 +186,15 @@ pub(crate) fn prepare(template: Template, owner: Option<Tenant>, around: &Around
         storage: around.state.to_owned(),
     };
     // What no tier here can enforce is said now, not to whoever asks for a sandbox first.
-    prepared.plan(
-        &prepared.permit,
-        "dry",
-        &prepared.storage,
-        &prepared.lower,
-        None,
-        &[],
-        None,
-    )?;
+    let dry = Place {
+        id: "dry",
+        dir: &prepared.storage,
+        lower: &prepared.lower,
+        interpreter: None,
+        placeholders: &[],
+        cgroups: None,
+    };
+    prepared.plan(&prepared.permit, dry)?;
     Ok(prepared)
 }
 
@@ -229,16 +244,15 @@ impl Prepared {
     }
 
     /// The plan of one sandbox.
-    pub(crate) fn plan(
-        &self,
-        permit: &Permit,
-        id: &str,
-        dir: &Path,
-        lower: &[String],
-        interpreter: Option<&Path>,
-        placeholders: &[(String, String)],
-        cgroups: Option<CgroupFacts>,
-    ) -> Result<Plan> {
+    pub(crate) fn plan(&self, permit: &Permit, place: Place<'_>) -> Result<Plan> {
+        let Place {
+            id,
+            dir,
+            lower,
+            interpreter,
+            placeholders,
+            cgroups,
+        } = place;
         let text = |path: &Path| {
             let text = path.to_str().map(str::to_owned);
             text.ok_or_else(|| internal("the node's directory", &"its path is not UTF-8"))

@@ -68,7 +68,8 @@ impl CgroupPlan {
             self.directory(facts, controller, run);
         }
         // One program that takes too much is no reason to end all others, and the guest.
-        self.writes.retain(|(file, _)| !file.ends_with("/memory.oom.group"));
+        self.writes
+            .retain(|(file, _)| !file.ends_with("/memory.oom.group"));
     }
 
     /// Lets everything in it be made to stand still, where the host can.

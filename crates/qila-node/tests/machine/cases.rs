@@ -19,7 +19,8 @@ macro_rules! cases {
 }
 
 cases! {
-    lives: hello, streams, terminal, signals, background, pause, timeouts, limits, quotas, shares, snapshots, forks, busy_fork, pool, adopted, closed_network;
+    lives: hello, streams, terminal, signals, background, pause, timeouts, limits, quotas, shares, pool, adopted, closed_network;
+    kept: snapshots, forks, busy_fork;
     files: whole, hostile, watching, large;
 }
 
@@ -98,6 +99,14 @@ impl Bench {
     /// Drops the node as if its process had been killed: nothing is told to end.
     pub fn forget(&self) {
         self.machine.lock().unwrap().take();
+    }
+
+    /// Ends everything.
+    pub async fn end(&self) {
+        let machine = self.machine.lock().unwrap().clone();
+        if let Some(machine) = machine {
+            let _ = machine.end_all().await;
+        }
     }
 
     /// Ends everything, and looks whether anything is left.
