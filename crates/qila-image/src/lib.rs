@@ -31,7 +31,7 @@ pub use dockerfile::{Build, BuildError, Lines, build};
 pub use error::ImageError;
 pub use limits::{Limits, MAX_LAYERS};
 pub use merged::{Image, unpack, unpack_within};
-pub use pull::{Auth, Options, Progress, PullError, Pulled, Reference, Watcher, fuzz_challenge, pull};
+pub use pull::{Auth, Options, Progress, PullError, Pulled, Reference, Watcher, fuzz as fuzz_registry, pull};
 pub use stack::{Found, Stack};
 pub use store::{Layered, Store};
 pub use sweep::Swept;

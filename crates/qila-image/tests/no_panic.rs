@@ -6,7 +6,7 @@
     reason = "helpers of tests, outside a test function"
 )]
 use proptest::prelude::*;
-use qila_image::fuzz_tar;
+use qila_image::{fuzz_registry, fuzz_tar};
 
 mod common;
 #[path = "../../../fuzz/mutate.rs"]
@@ -43,7 +43,31 @@ fn mutated_layers() {
     });
 }
 
+#[test]
+fn mutated_registries() {
+    let words: &[&[u8]] = &[
+        b"sha256:",
+        b"@sha256:",
+        b"/../",
+        b"\"size\":18446744073709551616",
+        b"\"digest\":\"sha256:../../x\"",
+        b"Bearer realm=\"",
+        b",service=\"",
+        b"\\u0000",
+        b"[[[[[[[[[[[[[[[[",
+        b"null",
+        b":latest",
+        b"xn--",
+    ];
+    mutate::run("registry", &[], words, 5000, fuzz_registry);
+}
+
 proptest! {
+    #[test]
+    fn any_reference(text in "[a-zA-Z0-9.:/@_%\\[\\] -]{0,60}") {
+        fuzz_registry(text.as_bytes());
+    }
+
     #[test]
     fn any_bytes(data in prop::collection::vec(any::<u8>(), 0..2000)) {
         fuzz_tar(&data);

@@ -39,6 +39,9 @@ pub(super) fn parse(text: &str) -> Option<Challenge> {
             Some(quoted) => quoted.split_once('"')?,
             None => after.split_once(',').unwrap_or((after, "")),
         };
+        if value.contains('"') {
+            return None;
+        }
         let place = match key.to_ascii_lowercase().as_str() {
             "realm" => &mut realm,
             "service" => &mut service,
@@ -69,7 +72,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// Feeds hostile text to the reader.
-pub fn fuzz(text: &str) {
+pub(super) fn fuzz(text: &str) {
     if let Some(Challenge::Bearer { realm, service }) = parse(text) {
         assert!(!realm.is_empty() && realm.len() <= MAX && !realm.contains('"'));
         let escaped = escape(service.as_deref().unwrap_or_default());

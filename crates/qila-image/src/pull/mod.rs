@@ -11,7 +11,6 @@ mod exchange;
 mod reference;
 
 pub use auth::Auth;
-pub use challenge::fuzz as fuzz_challenge;
 pub use error::PullError;
 pub use reference::Reference;
 
@@ -315,5 +314,41 @@ impl Pull<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Feeds hostile bytes to the readers of what registries and their users write.
+pub fn fuzz(bytes: &[u8]) {
+    let at = format!("sha256:{}", sha256(bytes));
+    if let Ok(manifest) = Manifest::parse(&at, bytes) {
+        assert!(manifest.layers.len() <= crate::MAX_LAYERS);
+        for blob in manifest.layers.iter().chain([&manifest.config]) {
+            assert!(
+                blob.hex()
+                    .map_or(true, |hex| hex.len() == 64 && !hex.contains(['/', '.']))
+            );
+        }
+    }
+    let _ = parse::<Index>(&at, bytes).map(|list| list.manifests.len());
+    if let Ok(config) = crate::ImageConfig::parse(&at, bytes, 1) {
+        let words = config.env.iter().chain(&config.entrypoint).chain(&config.cmd);
+        assert!(
+            words
+                .chain(&config.working_dir)
+                .chain(&config.user)
+                .all(|w| !w.contains('\0'))
+        );
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    challenge::fuzz(text);
+    if let Ok(reference) = Reference::parse(text) {
+        // What is read is written so that it is read again, and is a part of an address without being more than that.
+        let again = reference.to_string();
+        assert!(Reference::parse(&again).is_ok_and(|r| r == reference));
+        assert!(
+            !reference.repository.contains("..") && !again.contains(['?', '#', '%', ' ', '\r', '\n', '\\'])
+        );
     }
 }
