@@ -4,6 +4,7 @@ mod download;
 mod entry;
 mod environment;
 mod filesystem;
+mod form;
 mod limit;
 mod multipart;
 mod plain;

@@ -1,20 +1,14 @@
 //! Files as a form: each part is one, and its file name the path.
 use super::access::Access;
+use super::form::Form;
 use super::limit;
 use super::upload::{Written, write as put};
-use axum::body::Body;
-use axum::extract::multipart::Field;
-use axum::extract::{FromRequest, Multipart};
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Request, header};
 use qila_api::{ApiError, Result, Writer};
 use std::io;
 use tokio::sync::mpsc;
-use tokio_util::io::{ReaderStream, StreamReader};
-
-/// Bytes of one piece of the form.
-const PIECE: usize = 64 << 10;
+use tokio_util::io::StreamReader;
 
 /// Writes the files of a form, one after the other. `path`: where the only file goes, whatever it is called.
 pub(super) async fn write(
@@ -23,17 +17,12 @@ pub(super) async fn write(
     path: Option<&str>,
     body: Writer,
 ) -> Result<Vec<Written>> {
-    let request = Request::builder()
-        .header(header::CONTENT_TYPE, kind)
-        .body(Body::from_stream(ReaderStream::with_capacity(body, PIECE)))
-        .map_err(|_| broken())?;
-    let form = Multipart::from_request(request, &()).await;
-    let mut form = form.map_err(|e| ApiError::invalid(e.body_text()))?;
+    let mut form = Form::new(kind, body).ok_or_else(|| ApiError::invalid("the form has no boundary"))?;
     let path = path.filter(|p| !p.is_empty());
     let most = if path.is_some() { 1 } else { limit::FILES };
     let mut written = Vec::new();
-    while let Some(field) = form.next_field().await.map_err(|_| broken())? {
-        if field.name() != Some("file") {
+    while let Some(part) = form.next().await.map_err(|_| broken())? {
+        if part.name != "file" {
             return Err(ApiError::invalid("the parts of the form are called `file`"));
         }
         if written.len() >= most {
@@ -41,11 +30,11 @@ pub(super) async fn write(
                 "this form has more than {most} file(s)"
             )));
         }
-        let to = match path.or(field.file_name()) {
+        let to = match path.or(part.file.as_deref()) {
             Some(to) if !to.is_empty() => to.to_owned(),
             _ => return Err(ApiError::invalid("a file has no name, and there is no `path`")),
         };
-        written.push(one(access, &to, field).await?);
+        written.push(one(access, &to, &mut form).await?);
     }
     if written.is_empty() {
         return Err(ApiError::invalid("the form has no file"));
@@ -59,11 +48,11 @@ fn broken() -> ApiError {
 
 /// Writes one file while its part is read. A part that breaks off is an error to whoever writes, so that no half of a file is
 /// taken for a whole.
-async fn one(access: &Access, to: &str, mut field: Field<'_>) -> Result<Written> {
+async fn one(access: &Access, to: &str, form: &mut Form) -> Result<Written> {
     let (give, take) = mpsc::channel::<io::Result<Bytes>>(1);
     let passing = async move {
         loop {
-            let piece = match field.chunk().await {
+            let piece = match form.piece().await {
                 Ok(Some(bytes)) => Ok(bytes),
                 Ok(None) => return Ok(()),
                 Err(_) => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),

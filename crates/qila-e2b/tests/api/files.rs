@@ -141,6 +141,15 @@ async fn forms_carry_files() {
             "{body}"
         );
     }
+    // Larger than what is held of it at once.
+    let large = "z".repeat(5_000_000);
+    assert_eq!(
+        post(&c, &id, "path=large", &[FORM], form(&[("file", "x", &large)]))
+            .await
+            .status,
+        200
+    );
+    assert_eq!(get(&c, &id, "path=large", &[]).await.text(), large);
     // One that breaks off leaves no half of a file.
     let whole = form(&[("file", "half", &"y".repeat(200_000))]);
     let broken = post(&c, &id, "", &[FORM], whole[..150_000].to_owned()).await;
