@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,8 @@ use tokio_util::task::TaskTracker;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 /// Requests of one HTTP/2 connection at once.
 const STREAMS: u32 = 256;
+/// Connections that wait to be accepted: those of a burst that find no place are tried again by their clients a second later.
+const BACKLOG: u32 = 4096;
 /// After a failure to accept: descriptors have run out, most likely.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -63,8 +65,7 @@ pub async fn serve(
         if tls.is_none() && !config.insecure && !address.ip().is_loopback() {
             return Err(ServeError::Clear(address));
         }
-        let listener = TcpListener::bind(address).await;
-        listeners.push(listener.map_err(|source| ServeError::Listen { address, source })?);
+        listeners.push(listen(address).map_err(|source| ServeError::Listen { address, source })?);
     }
     let addresses: Vec<_> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     if addresses.is_empty() {
@@ -91,6 +92,17 @@ pub async fn serve(
     let cut_off = if drained.is_ok() { 0 } else { server.tasks.len() };
     server.cut.cancel();
     Ok(Report { cut_off })
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Or an address would be taken for a minute after the end.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn accept(server: Arc<Server>, listener: TcpListener) {
