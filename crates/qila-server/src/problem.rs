@@ -132,7 +132,7 @@ impl From<ApiError> for Problem {
                 )
             }
             Kind::Busy { retry_after } => (
-                StatusCode::SERVICE_UNAVAILABLE,
+                StatusCode::TOO_MANY_REQUESTS,
                 "busy",
                 "The machine is full for now",
                 Some(*retry_after),

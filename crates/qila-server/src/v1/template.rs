@@ -144,13 +144,13 @@ pub(crate) struct TemplateBody {
 }
 
 impl TemplateBody {
-    /// Whoever chooses a template's policy and files chooses what of this host its sandboxes see: without an admin key, only a
-    /// snapshot of one's own can become a template, under a built-in policy that uses no credential of the host's.
+    /// Whoever chooses a template's policy and files chooses what of this host its sandboxes see and reach: without an admin key,
+    /// an image or a snapshot of one's own can become a template, under a built-in policy that uses no credential of the host's.
     fn modest(&self) -> Result<(), Problem> {
-        let own = matches!(self.source, SourceView::Snapshot(_)) && self.files.is_none();
-        if !own || self.public || self.pool > 0 {
-            return Err(Problem::admin_only()
-                .hint("without one: a snapshot of yours as `source`, no `files`, not `public`, no `pool`"));
+        let apart = matches!(self.source, SourceView::Snapshot(_) | SourceView::Image(_));
+        if !apart || self.files.is_some() || self.public || self.pool > 0 {
+            let hint = "without one: an image or a snapshot of yours as `source`, no `files`, not `public`, no `pool`";
+            return Err(Problem::admin_only().hint(hint));
         }
         match qila_policy::preset::policy(&self.policy) {
             Some(Ok(policy)) if policy.credentials.is_empty() => Ok(()),

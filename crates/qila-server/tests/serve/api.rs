@@ -187,7 +187,7 @@ async fn each_kind_of_failure_has_its_status() {
         (Kind::Conflict, 409),
         (Kind::Refused, 422),
         (Kind::Quota, 429),
-        (Kind::Busy { retry_after }, 503),
+        (Kind::Busy { retry_after }, 429),
         (Kind::NoSpace, 507),
         (Kind::Timeout, 504),
         (Kind::Gone, 410),

@@ -190,7 +190,7 @@ async fn a_template_with_files_or_credentials_of_the_host_needs_an_admin() {
         r#"{"source": "host", "policy": "offline"}"#,
         r#"{"source": {"directory": "/etc"}, "policy": "offline"}"#,
         r#"{"source": {"layout": "/etc"}, "policy": "offline"}"#,
-        r#"{"source": {"image": "127.0.0.1:5000/x"}, "policy": "offline"}"#,
+        r#"{"source": {"image": "docker.io/library/python"}, "policy": "version: 1\nnetwork:\n  allow: [127.0.0.1]\n"}"#,
         r#"{"source": {"snapshot": "n"}, "files": "/etc", "policy": "offline"}"#,
         r#"{"source": {"snapshot": "n"}, "policy": "version: 1\nfilesystem:\n  read: [/etc]\n"}"#,
         r#"{"source": {"snapshot": "n"}, "policy": "coding-agent"}"#,
@@ -199,8 +199,10 @@ async fn a_template_with_files_or_credentials_of_the_host_needs_an_admin() {
     for body in bodies {
         server.ask("PUT", "/v1/templates/mine", body).await.problem(403);
     }
-    let modest = r#"{"source": {"snapshot": "n"}, "policy": "offline"}"#;
-    assert_eq!(server.ask("PUT", "/v1/templates/mine", modest).await.status, 200);
+    for modest in [r#"{"snapshot": "n"}"#, r#"{"image": "docker.io/library/python"}"#] {
+        let body = format!(r#"{{"source": {modest}, "policy": "offline"}}"#);
+        assert_eq!(server.ask("PUT", "/v1/templates/mine", &body).await.status, 200);
+    }
     let admin = server.key_of("one", true, None).await;
     for body in bodies {
         let headers = [
