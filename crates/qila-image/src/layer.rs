@@ -4,6 +4,7 @@ use crate::error::ImageError;
 use crate::limits::{Bounded, Limits};
 use crate::place::{clear, directory, kind, parts};
 use crate::tar::{Archive, Entry, Kind};
+use crate::zstd::Zstd;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, fchmod, linkat, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
@@ -150,8 +151,7 @@ pub(crate) fn apply<M: Marks>(
     let decoder: Box<dyn Read + '_> = if media_type.ends_with("gzip") {
         Box::new(flate2::read::MultiGzDecoder::new(&mut blob))
     } else if media_type.ends_with("zstd") {
-        let decoder = ruzstd::decoding::StreamingDecoder::new(&mut blob);
-        Box::new(decoder.map_err(|e| ImageError::format(media_type, e.to_string()))?)
+        Box::new(Zstd::new(&mut blob).map_err(ImageError::io(media_type))?)
     } else if media_type.ends_with("tar") {
         Box::new(&mut blob)
     } else {

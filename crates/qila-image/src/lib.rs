@@ -25,6 +25,7 @@ mod stack;
 mod store;
 mod sweep;
 mod tar;
+mod zstd;
 
 pub use config::ImageConfig;
 pub use dockerfile::{Build, BuildError, Lines, build};

@@ -60,13 +60,7 @@ impl Reference {
             Some(_) => (HUB, rest.to_owned()),
             None => (HUB, format!("library/{rest}")),
         };
-        let host = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']');
-        let uri = format!("https://{registry}/");
-        let authority = uri.parse::<http::Uri>().ok().and_then(|u| u.authority().cloned());
-        if registry.is_empty()
-            || !registry.bytes().all(host)
-            || authority.is_none_or(|a| a.as_str() != registry)
-        {
+        if !is_host(registry) {
             return Err(wrong("the registry is not a host and a port"));
         }
         let part = |part: &str| {
@@ -111,6 +105,27 @@ impl fmt::Display for Reference {
         }
         self.digest.as_ref().map_or(Ok(()), |d| write!(f, "@{d}"))
     }
+}
+
+/// A name or an address, and perhaps a port.
+fn is_host(text: &str) -> bool {
+    let authority = format!("https://{text}/").parse::<http::Uri>().ok();
+    let Some(authority) = authority.and_then(|u| u.authority().cloned()) else {
+        return false;
+    };
+    let (host, port) = (authority.host(), authority.port_u16());
+    let whole = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let label = |label: &str| {
+        let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+        let all = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        all && edge(label.bytes().next()) && edge(label.bytes().last())
+    };
+    whole == text
+        && match bracketed {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => host.split('.').all(label),
+        }
 }
 
 fn is_hex(text: &str) -> bool {
