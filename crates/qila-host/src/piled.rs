@@ -40,3 +40,58 @@ impl Piled {
         found.path.to_str().map(str::to_owned)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_is_seen_of_layers() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        for path in [
+            "low/usr/bin",
+            "low/etc/ssl",
+            "low/opt/x",
+            "high/usr/lib",
+            "high/etc",
+            "high/run",
+        ] {
+            std::fs::create_dir_all(at(path)).unwrap();
+        }
+        symlink("usr/bin", at("low/bin")).unwrap();
+        symlink("/run/resolv.conf", at("low/etc/resolv.conf")).unwrap();
+        symlink("../../../outside", at("high/etc/hosts")).unwrap();
+        std::fs::write(at("high/run/resolv.conf"), "").unwrap();
+        std::fs::write(at("outside"), "").unwrap();
+        std::fs::write(at("low/etc/ssl/cert.pem"), "").unwrap();
+        std::fs::write(at("high/opt"), "a file over a directory").unwrap();
+        let layers = ["high", "low"].map(|l| at(l).to_str().unwrap().to_owned());
+        let piled = Piled::open(&layers).unwrap();
+        let entry = |path: &str, link: Option<&str>| RootEntry {
+            path: path.into(),
+            link: link.map(str::to_owned),
+        };
+        assert_eq!(
+            piled.root(&["bin", "etc", "lib", "opt", "usr"]),
+            [
+                entry("/bin", Some("usr/bin")),
+                entry("/etc", None),
+                entry("/usr", None)
+            ]
+        );
+        assert_eq!(
+            piled.file("/etc/resolv.conf").as_deref(),
+            Some("/run/resolv.conf")
+        );
+        assert_eq!(
+            piled.file("/etc/ssl/cert.pem").as_deref(),
+            Some("/etc/ssl/cert.pem")
+        );
+        // Nothing above the root.
+        assert_eq!(piled.file("/etc/hosts"), None);
+        assert_eq!(piled.file("/opt/x"), None);
+        assert!(Piled::open(&[at("none").to_str().unwrap().to_owned()]).is_err());
+    }
+}

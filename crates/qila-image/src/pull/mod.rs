@@ -27,11 +27,15 @@ use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Deepest nesting of lists.
 const MAX_DEPTH: usize = 4;
 /// How often a blob is asked for that does not come whole; each time from where it ended.
 const ATTEMPTS: usize = 3;
+
+/// How often is looked whether anybody still waits.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// Whether a document is a list.
 #[derive(serde::Deserialize)]
@@ -125,7 +129,18 @@ pub async fn pull(
             options: &options,
             stop: &stopped,
         };
-        runtime.block_on(pull.run(reference, &auth))
+        runtime.block_on(async {
+            // Also where nothing comes for a while.
+            let gone = async {
+                while !stopped() {
+                    tokio::time::sleep(GLANCE).await;
+                }
+            };
+            tokio::select! {
+                done = pull.run(reference, &auth) => done,
+                () = gone => Err(ImageError::Stopped.into()),
+            }
+        })
     });
     let done = work.await;
     drop(guard);

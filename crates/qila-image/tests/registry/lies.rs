@@ -425,3 +425,28 @@ fn what_is_pulled_is_bounded_like_what_is_read() {
         .is_unknown()
     );
 }
+
+#[test]
+fn a_pull_that_is_dropped_while_nothing_comes_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = image();
+    let (name, rest) = (digest(&image.blobs[1]), honest(contents(&image)));
+    let (send, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let fake = Fake::start(Box::new(move |path, head| {
+        if path.ends_with(&name) {
+            let _ = send.send(());
+            std::thread::sleep(Duration::from_secs(8));
+        }
+        rest(path, head)
+    }));
+    let reference = Reference::parse(&format!("{}/x", fake.host)).unwrap();
+    block(async {
+        tokio::select! {
+            _ = pull(reference, store(dir.path()), Auth::Anonymous, plain(&[&fake.host])) => panic!("not yet"),
+            _ = asked.recv() => {}
+        }
+    });
+    let begun = Instant::now();
+    store(dir.path()).sweep(&[]).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(4));
+}
