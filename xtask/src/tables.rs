@@ -48,7 +48,7 @@ pub const LAYERS: &[&[&str]] = &[
         "qila-bench",
         "xtask",
     ],
-    &["qila-protocols"],
+    &["qila-protocols", "qila-sdk-tests"],
 ];
 
 /// Packages that must stay pure, and the crates that would give them a way to touch the world.
@@ -123,6 +123,7 @@ pub const STAGES: &[(&str, u64)] = &[
     ("qila-agents", 300),
     ("qila-conformance", 300),
     ("qila-protocols", 420),
+    ("qila-sdk-tests", 420),
 ];
 
 /// Seconds that a test binary outside [`STAGES`] may take.
