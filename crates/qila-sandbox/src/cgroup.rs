@@ -40,8 +40,8 @@ pub(crate) fn birthplace(plan: &CgroupPlan) -> Result<Option<OwnedFd>, LaunchErr
         .transpose()
 }
 
-/// The doors of v1 cgroups, opened by the launcher, which may pass them.
-pub(crate) fn doors(plan: &CgroupPlan) -> Result<Vec<OwnedFd>, LaunchError> {
+/// The doors of v1 cgroups, opened by the launcher, which may pass them: whoever writes `0` to each is in them.
+pub fn doors(plan: &CgroupPlan) -> Result<Vec<OwnedFd>, LaunchError> {
     plan.join.iter().map(|p| open(p, OFlags::WRONLY)).collect()
 }
 

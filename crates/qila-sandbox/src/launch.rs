@@ -36,6 +36,14 @@ pub struct Listening {
     pub dns_tcp: OwnedFd,
 }
 
+/// What a first process is born in.
+pub(crate) fn at_birth(walls: &Walls) -> Namespaces {
+    walls
+        .namespaces()
+        .iter()
+        .fold(Namespaces::NONE, |all, n| all.with(flag(*n)))
+}
+
 fn flag(namespace: Namespace) -> Namespaces {
     match namespace {
         Namespace::User => Namespaces::USER,
@@ -66,11 +74,7 @@ pub fn bear(
     birthplace: Option<BorrowedFd<'_>>,
 ) -> Result<Born, LaunchError> {
     let (control, theirs) = step("making the control socket", pass::pair())?;
-    let namespaces = walls
-        .namespaces()
-        .iter()
-        .fold(Namespaces::NONE, |all, n| all.with(flag(*n)));
-    match step("making namespaces", fork_into(namespaces, birthplace))? {
+    match step("making namespaces", fork_into(at_birth(walls), birthplace))? {
         Fork::Child => {
             drop(control);
             child::become_guest(walls, theirs, guest, stdio);

@@ -13,9 +13,10 @@ mod network;
 mod restack;
 mod undo;
 mod view;
+pub mod zygote;
 
 pub use backend::{Backend, Stdio};
-pub use cgroup::{Counters, counters};
+pub use cgroup::{Counters, counters, doors};
 pub use error::LaunchError;
 pub use launch::{Born, Ground, Listening, Sandbox, bear};
 pub use restack::{Restack, restack};

@@ -55,6 +55,23 @@ pub fn fork(namespaces: Namespaces) -> Result<Fork> {
 
 /// Forks into new namespaces and, where one is given, into a cgroup of the unified hierarchy. Otherwise as [`fork`].
 pub fn fork_into(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
+    clone(namespaces, cgroup, Parent::Caller)
+}
+
+/// As [`fork_into`], for a child of the caller's own parent, which is told of its end and with which it may die. The id that is
+/// answered is the one that the caller's process namespace knows it by.
+pub fn fork_sibling(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
+    clone(namespaces, cgroup, Parent::CallersParent)
+}
+
+/// Whose child a new process is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parent {
+    Caller,
+    CallersParent,
+}
+
+fn clone(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>, parent: Parent) -> Result<Fork> {
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     if !single_threaded() {
         return Err(rustix::io::Errno::DEADLK);
@@ -64,7 +81,11 @@ pub fn fork_into(namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Resu
     let mut args: libc::clone_args = unsafe { core::mem::zeroed() };
     args.flags = namespaces.0 | libc::CLONE_PIDFD as u64;
     args.pidfd = (&raw mut pidfd) as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    match parent {
+        Parent::Caller => args.exit_signal = libc::SIGCHLD as u64,
+        // The signal that tells of its end is then the caller's own; the kernel refuses another.
+        Parent::CallersParent => args.flags |= libc::CLONE_PARENT as u64,
+    }
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(|_| rustix::io::Errno::BADF)?;

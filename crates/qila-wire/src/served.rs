@@ -105,6 +105,11 @@ pub enum Ask {
     },
     /// Connect to a port of loopback. [`Answer::Done`] with the connected socket.
     Connect(u16),
+    /// Start a program whose standard input is a socket of packets. [`Answer::Started`] with the other end of it.
+    Zygote(Exec),
+    /// Take a fork of a zygote above for a program of this sandbox. [`Answer::Done`] with its standard input, output and error
+    /// and a door through which it says that it is there; then as after [`Ask::Exec`], once it did.
+    Adopt(Exec),
 }
 
 /// A program to start.

@@ -1,4 +1,5 @@
 //! A connection to the guest, and what is under way on it.
+use super::adopt::Adoption;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use qila_sys::pass;
@@ -33,6 +34,8 @@ pub(super) struct Channel {
     sent: usize,
     /// The program that it follows, if it does.
     pub follows: Option<Follows>,
+    /// The program that it expects, if it does.
+    pub adopts: Option<Adoption>,
     /// Nothing more is said on it once what waits was sent.
     ending: bool,
     /// It has no more use.
@@ -47,6 +50,7 @@ impl Channel {
             out: Vec::new(),
             sent: 0,
             follows: None,
+            adopts: None,
             ending: false,
             closed: false,
         }

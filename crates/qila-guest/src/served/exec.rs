@@ -8,12 +8,12 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-fn null() -> Result<OwnedFd, Errno> {
+pub(super) fn null() -> Result<OwnedFd, Errno> {
     open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Our end does not make us wait.
-fn ours(fd: &OwnedFd) -> Result<(), Errno> {
+pub(super) fn ours(fd: &OwnedFd) -> Result<(), Errno> {
     ioctl_fionbio(fd, true)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Programs are looked after here, by one loop that never waits for any one reader. What touches files is done by a worker, a
 //! child forked for it, which may take its time and can hurt nobody else. All are in one Landlock domain, the guest too.
+mod adopt;
 mod channel;
 mod exec;
 mod files;
@@ -93,6 +94,9 @@ impl Guest<'_> {
         for at in ready.channels {
             self.hear(at);
         }
+        for channel in &mut self.channels {
+            adopt::hear(channel, &mut self.programs);
+        }
         self.programs.read(&self.channels);
         for channel in &mut self.channels {
             self.programs.give(channel);
@@ -121,6 +125,8 @@ impl Guest<'_> {
             flags.set(PollFlags::IN, self.programs.may_hear(channel));
             fds.push(PollFd::new(&channel.fd, flags));
         }
+        let adoptions = self.channels.iter().filter_map(|c| c.adopts.as_ref());
+        fds.extend(adoptions.map(|a| PollFd::new(&a.door, PollFlags::IN)));
         self.programs.interests(&self.channels, &mut fds);
         let every = self.cage.accounting.as_ref().map(|a| Timespec {
             tv_sec: i64::from(a.every_ms / 1000),
@@ -160,6 +166,9 @@ impl Guest<'_> {
         };
         channel.write();
         channel.read();
+        if channel.adopts.is_some() {
+            return; // what is said now is for the program that is expected
+        }
         if let Some(pid) = channel.program() {
             while let Some(say) = channel.next() {
                 self.programs.say(channel, pid, say);
@@ -182,6 +191,8 @@ impl Guest<'_> {
                 Ok(program) => self.programs.add(program, channel),
                 Err(e) => channel.fail("starting the program", e),
             },
+            Ask::Zygote(exec) => adopt::start_zygote(self.cage, exec, &mut self.programs, channel),
+            Ask::Adopt(exec) => adopt::expect(exec, channel),
             Ask::Attach { pid, from } => self.programs.attach(channel, pid, from),
             Ask::Tell { pid, say } => self.programs.tell(channel, pid, say),
             Ask::Programs => {

@@ -37,13 +37,24 @@ impl Table {
         self.programs.iter_mut().find(|p| p.number() == pid)
     }
 
+    /// Whether there is such a program.
+    pub(super) fn knows(&self, pid: Pid) -> bool {
+        self.programs.iter().any(|p| p.pid == pid && p.status.is_none())
+    }
+
     /// Adds a program, followed by the channel that asked for it.
     pub(super) fn add(&mut self, program: Program, channel: &mut Channel) {
+        let pid = program.number();
+        self.insert(program);
+        follow(channel, pid, 0);
+    }
+
+    /// Adds a program that nobody follows.
+    pub(super) fn insert(&mut self, program: Program) {
         let pid = program.number();
         // A number that is used again.
         self.programs.retain(|p| p.number() != pid);
         self.programs.push(program);
-        follow(channel, pid, 0);
     }
 
     /// Comes back to a program.
