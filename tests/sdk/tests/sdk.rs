@@ -83,6 +83,11 @@ fn python_lifecycle() {
 }
 
 #[test]
+fn python_asynchronous() {
+    made(Part::Python("asynchronous"), base);
+}
+
+#[test]
 fn node_sandboxes() {
     made(Part::Node("sandboxes"), base);
 }

@@ -10,6 +10,7 @@ mod files;
 mod filesystem;
 mod interpreter;
 mod malformed;
+mod matrix;
 mod process;
 mod proto;
 mod support;
