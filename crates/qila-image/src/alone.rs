@@ -22,6 +22,9 @@ const MAX_DEPTH: usize = 2048;
 /// Most directories without an entry of their own that are remembered, and bytes of their paths; beyond, the layer is no layer.
 const MAX_IMPLIED: usize = 4096;
 const MAX_IMPLIED_BYTES: usize = 256 * 1024;
+/// Longest name that a file system holds, and bytes of all hidden names that are remembered; beyond, the layer is no layer.
+const MAX_NAME: usize = 255;
+const MAX_HIDDEN_BYTES: usize = 16 << 20;
 
 /// What has to be known of a layer to lay it over others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +46,8 @@ pub(crate) struct Alone {
     implied: HashMap<u64, bool>,
     hidden: HashMap<u64, HashSet<Vec<u8>>>,
     opaque: HashSet<u64>,
+    /// Bytes of the names in `hidden`, those too that are there no more.
+    names: usize,
 }
 
 impl Alone {
@@ -54,6 +59,9 @@ impl Alone {
 
     /// Writes whiteouts. None: the file system cannot hold them, or the layer is not one that can be laid over others.
     pub(crate) fn finish(&self, root: BorrowedFd<'_>) -> Result<Option<Shape>, Errno> {
+        if self.names > MAX_HIDDEN_BYTES {
+            return Ok(None);
+        }
         let mut shape = Shape {
             bottom: self.opaque.contains(&inode(root)?),
             ..Shape::default()
@@ -197,7 +205,11 @@ impl Marks for Alone {
 
     fn hide(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
         // No entry has such a name, so there is nothing to hide.
-        if !name.starts_with(b".wh.") {
+        if name.starts_with(b".wh.") || name.len() > MAX_NAME {
+            return Ok(());
+        }
+        self.names = self.names.saturating_add(name.len());
+        if self.names <= MAX_HIDDEN_BYTES {
             self.hidden.entry(inode(dir)?).or_default().insert(name.to_vec());
         }
         Ok(())

@@ -17,6 +17,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
+/// Most places that are looked at to know whether an image's layers can be laid over each other.
+const MAX_LOOKS: usize = 500_000;
 /// Folders of a store. `empty` has nothing in it: a layer that must be shown through overlayfs is laid over it.
 pub(crate) const FOLDERS: [&str; 9] = [
     "layers",
@@ -231,13 +233,17 @@ impl Store {
     fn pile(&self, layers: &[About]) -> Result<Option<Vec<String>>, ImageError> {
         let place = |layer: &About| format!("layers/{}/{TREE}", layer.diff);
         let looked = |e| ImageError::errno("looking at the layers")(e);
-        let mut shown: Vec<String> = Vec::new();
+        let (mut shown, mut looks): (Vec<String>, usize) = (Vec::new(), 0);
         for (i, layer) in layers.iter().enumerate() {
             if !shown.is_empty() && !layer.shape.implied.is_empty() {
                 let below: Vec<PathBuf> = shown.iter().rev().map(|l| self.path.join(l)).collect();
                 let below = Stack::open(&below).map_err(looked)?;
                 let named: HashSet<&String> = layer.shape.named.iter().collect();
                 for path in &layer.shape.implied {
+                    looks = looks.saturating_add(path.split('/').count().saturating_mul(shown.len()));
+                    if looks > MAX_LOOKS {
+                        return Ok(None);
+                    }
                     let found = below.plain(path).map_err(looked)?;
                     let same = found
                         .is_none_or(|(kind, mode)| kind.is_dir() && (mode == 0o755 || named.contains(path)));

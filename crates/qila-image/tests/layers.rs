@@ -368,6 +368,47 @@ fn a_hostile_layer_leaves_nothing() {
     assert_eq!(std::fs::read(image.lower[0].join("in")).unwrap(), b"2");
 }
 
+#[test]
+fn whiteouts_without_end_are_not_remembered() {
+    let lower: &[Item<'_>] = &[file("a", b"a"), file("w7", b"7")];
+    let names: Vec<String> = (0..80_000)
+        .map(|n| format!(".wh.w{n}{}", ".".repeat(200 + n % 40)))
+        .collect();
+    let mut upper: Vec<Item<'_>> = names.iter().map(|n| file(n, b"")).collect();
+    upper.push(file(".wh.a", b""));
+    let at = tempfile::tempdir().unwrap();
+    let mut bytes: Vec<u8> = upper.iter().flat_map(|(path, ..)| long(path)).collect();
+    bytes.extend([0; 1024]);
+    let layout = layout(at.path(), &[("tar", tar(lower)), ("tar", bytes)]);
+    let image = store(at.path()).layout(&layout, None).unwrap();
+    assert_eq!(image.lower.len(), 1);
+    assert!(
+        image.lower[0].ends_with("rootfs")
+            && image.lower[0].join("w7").exists()
+            && !image.lower[0].join("a").exists()
+    );
+    // One whose name no file system holds hides nothing.
+    let at = tempfile::tempdir().unwrap();
+    let mut bytes = long(format!(".wh.{}", "n".repeat(300)).as_bytes());
+    bytes.extend([0; 1024]);
+    let image = store(at.path())
+        .layout(
+            &common::layout(at.path(), &[("tar", tar(lower)), ("tar", bytes)]),
+            None,
+        )
+        .unwrap();
+    assert_eq!((image.lower.len(), image.lower[0].join("a").exists()), (1, true));
+}
+
+/// An empty file, however long its path.
+fn long(path: &[u8]) -> Vec<u8> {
+    let mut out = common::header(b"././@LongLink", b'L', b"", 0o644, path.len()).to_vec();
+    out.extend(path);
+    out.resize(out.len().next_multiple_of(512), 0);
+    out.extend(common::header(b"cut", b'0', b"", 0o644, 0));
+    out
+}
+
 /// Entries over few names, so that layers meet each other everywhere.
 fn entry() -> impl Strategy<Value = (String, u8, String, u32)> {
     let path =
