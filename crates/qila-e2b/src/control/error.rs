@@ -50,14 +50,14 @@ impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Refusal {
         let status = match error.kind {
             Kind::NotFound | Kind::Gone => StatusCode::NOT_FOUND,
-            Kind::Invalid => StatusCode::BAD_REQUEST,
+            // What is not in this build does not come by asking again.
+            Kind::Invalid | Kind::Unsupported => StatusCode::BAD_REQUEST,
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::Quota => StatusCode::TOO_MANY_REQUESTS,
             Kind::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Kind::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
             Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
             Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut refusal = Refusal::new(status, words(&error));

@@ -79,6 +79,17 @@ fn entry(line: &LogLine) -> Value {
     json!({"timestamp": moment(line.time_ms), "message": line.message, "level": line.level, "fields": line.fields})
 }
 
+/// A line as the older version has it: JSON within JSON, which E2B's command line reads.
+fn line(line: &LogLine) -> String {
+    let mut all = json!({"message": line.message, "level": line.level, "logger": "qila"});
+    if let Some(all) = all.as_object_mut() {
+        for (name, value) in &line.fields {
+            all.entry(name.clone()).or_insert_with(|| json!(value));
+        }
+    }
+    all.to_string()
+}
+
 async fn lines(plane: &Plane, caller: &Caller, id: &str, limit: u64) -> Result<Vec<LogLine>, Refusal> {
     let limit = usize::try_from(limit).unwrap_or(0);
     Ok(plane.node.logs(&caller.tenant, &sandbox(id)?, limit).await?)
@@ -94,7 +105,7 @@ pub(super) async fn logs(
     let since = query.number("start", 0, u64::MAX, 0)?;
     let mut lines = lines(&plane, &caller, &id, limit).await?;
     lines.retain(|l| l.time_ms >= since);
-    let old = |l: &LogLine| json!({"timestamp": moment(l.time_ms), "line": l.message});
+    let old = |l: &LogLine| json!({"timestamp": moment(l.time_ms), "line": line(l)});
     Ok(Json(json!({
         "logs": lines.iter().map(old).collect::<Vec<_>>(),
         "logEntries": lines.iter().map(entry).collect::<Vec<_>>(),

@@ -20,7 +20,7 @@ pub(super) async fn teams(caller: Caller, headers: HeaderMap) -> Json<Value> {
 /// Keys are not made here.
 pub(super) async fn keys(_: Caller) -> Refusal {
     Refusal::new(
-        StatusCode::NOT_IMPLEMENTED,
+        StatusCode::FORBIDDEN,
         "keys are made, listed and revoked by `qila key`",
     )
 }

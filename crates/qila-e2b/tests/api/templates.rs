@@ -185,7 +185,7 @@ async fn templates_are_found_built_and_refused() {
         c.ask("POST", &at, Some(json!({"fromImage": "python:3.12"})))
             .await
             .status,
-        501
+        400
     );
     for wrong in [
         json!({}),
