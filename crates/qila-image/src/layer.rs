@@ -1,9 +1,10 @@
 //! One layer: applied over those before it, or by itself.
 use crate::blob::Blob;
 use crate::error::ImageError;
-use crate::limits::{Bounded, Limits};
+use crate::limits::Bounded;
 use crate::place::{clear, directory, kind, parts};
 use crate::tar::{Archive, Entry, Kind};
+use crate::used::{Used, more_bytes, more_entries};
 use crate::zstd::Zstd;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, fchmod, linkat, mkdirat, openat, symlinkat};
@@ -50,77 +51,6 @@ impl From<std::io::Error> for Why {
     fn from(error: std::io::Error) -> Why {
         Why::Refused(error.to_string())
     }
-}
-
-/// What all layers of an image have used, and may.
-#[derive(Debug, Clone)]
-pub(crate) struct Used {
-    limits: Limits,
-    bytes: u64,
-    entries: u64,
-    /// Bytes that may still be read from layers.
-    left: u64,
-    /// Devices, fifos and sockets, which are not made.
-    pub skipped: u64,
-}
-
-/// What one layer has used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Share {
-    bytes: u64,
-    entries: u64,
-    read: u64,
-    skipped: u64,
-}
-
-impl Used {
-    pub(crate) fn new(limits: &Limits) -> Used {
-        Used {
-            limits: *limits,
-            bytes: 0,
-            entries: 0,
-            left: limits.bytes.saturating_mul(2),
-            skipped: 0,
-        }
-    }
-
-    /// What was used between `before` and now.
-    pub(crate) fn since(&self, before: &Used) -> Share {
-        Share {
-            bytes: self.bytes - before.bytes,
-            entries: self.entries - before.entries,
-            read: before.left - self.left,
-            skipped: self.skipped - before.skipped,
-        }
-    }
-
-    /// Counts a layer that was unpacked before as if it had been now.
-    pub(crate) fn add(&mut self, share: &Share, number: usize) -> Result<(), ImageError> {
-        let over = |why: String| ImageError::Entry {
-            layer: number,
-            path: "-".into(),
-            why,
-        };
-        self.bytes = self.bytes.saturating_add(share.bytes);
-        self.entries = self.entries.saturating_add(share.entries);
-        if self.bytes > self.limits.bytes {
-            return Err(over(more_bytes(self.limits.bytes)));
-        }
-        if self.entries > self.limits.entries {
-            return Err(over(more_entries(self.limits.entries)));
-        }
-        let left = self.left.checked_sub(share.read);
-        self.left = left.ok_or_else(|| over("the image's layers decompress to too much".into()))?;
-        Ok(())
-    }
-}
-
-fn more_bytes(most: u64) -> String {
-    format!("the image unpacks to more than {most} bytes")
-}
-
-fn more_entries(most: u64) -> String {
-    format!("more than {most} entries")
 }
 
 /// Hashes what is decompressed: the layer's other name.

@@ -25,6 +25,7 @@ mod stack;
 mod store;
 mod sweep;
 mod tar;
+mod used;
 mod zstd;
 
 pub use config::ImageConfig;

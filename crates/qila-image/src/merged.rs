@@ -2,10 +2,11 @@
 use crate::blob::{Blob, Descriptor};
 use crate::config::ImageConfig;
 use crate::error::ImageError;
-use crate::layer::{Used, apply};
+use crate::layer::apply;
 use crate::layout::{Manifest, manifest};
 use crate::limits::Limits;
 use crate::own::Own;
+use crate::used::Used;
 use qila_workspace::remove_tree;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, fsync, mkdirat, open, openat, renameat, syncfs};

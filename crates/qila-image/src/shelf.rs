@@ -2,9 +2,10 @@
 use crate::alone::{Alone, Shape};
 use crate::blob::{Blob, Descriptor};
 use crate::error::ImageError;
-use crate::layer::{Share, Used, apply, hex as to_hex};
+use crate::layer::{apply, hex as to_hex};
 use crate::lock::{How, PATIENCE, wait};
 use crate::records;
+use crate::used::{Share, Used};
 use qila_workspace::remove_tree;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, fsync, mkdirat, openat, renameat, syncfs};

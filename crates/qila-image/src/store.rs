@@ -2,7 +2,6 @@
 use crate::blob::Descriptor;
 use crate::config::ImageConfig;
 use crate::error::ImageError;
-use crate::layer::Used;
 use crate::layout::{Manifest, manifest};
 use crate::limits::Limits;
 use crate::lock::{How, Lock, PATIENCE, attempt, wait};
@@ -10,6 +9,7 @@ use crate::merged;
 use crate::records::{self, Record};
 use crate::shelf::{About, Shelved, TREE, claim, named, shelve};
 use crate::stack::Stack;
+use crate::used::Used;
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, open, openat};
 use rustix::io::Errno;
