@@ -20,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it looks, where another process has the first.
 const GLANCE: Duration = Duration::from_millis(100);
 
+/// How often, and after what time each, it is tried again to write down an answer. Then only the next start releases the key.
+const TRIES: u32 = 3_600;
+const BETWEEN: Duration = Duration::from_secs(1);
+
 /// Requests of this process that are under way.
 #[derive(Default)]
 pub(crate) struct Once {
@@ -90,18 +94,29 @@ where
             return Ok((answer, true));
         }
         let done = run(work).await.and_then(|value| encode(&value));
-        let kept = app
-            .store
-            .finish(&name.0, &name.1, done.as_ref().ok().cloned())
-            .await;
+        let answer = done.as_ref().ok().cloned();
+        let kept = app.store.finish(&name.0, &name.1, answer.clone()).await;
+        if kept.is_err() {
+            tokio::spawn(remember(app.clone(), name.clone(), answer));
+        }
         app.once.end(&name);
-        // It is done; that it cannot be remembered makes a repetition an unclear thing, which has to be said.
+        // It is done; that it is not remembered yet makes a repetition an unclear thing, which has to be said.
         kept?;
         done.map(|answer| (answer, false))
     };
     match run(whole).await {
         Ok((answer, again)) => raw(answer, again),
         Err(problem) => problem.into_response(),
+    }
+}
+
+/// Tries again to write down how a request ended: until then whoever repeats it waits. The disk may have room again.
+async fn remember(app: App, name: (Tenant, String), answer: Option<Vec<u8>>) {
+    for _ in 0..TRIES {
+        tokio::time::sleep(BETWEEN).await;
+        if app.store.finish(&name.0, &name.1, answer.clone()).await.is_ok() {
+            return;
+        }
     }
 }
 
