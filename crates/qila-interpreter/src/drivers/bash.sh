@@ -1,0 +1,35 @@
+# Run by Qila as one shell for a context: reads cells from its input, runs each in itself, and marks the end of each.
+# A cell: how many variables; then for each of them and for the code its length in bytes, a newline, and the bytes.
+__qila_mark=$QILA_MARK
+unset QILA_MARK
+trap ':' INT
+exec 9<&0 </dev/null
+__qila_read() { # length -> __qila_word
+    __qila_word=
+    [ "$1" -eq 0 ] || LC_ALL=C IFS= read -r -d '' -N "$1" -u 9 __qila_word
+}
+while IFS= read -r -u 9 __qila_n; do
+    __qila_names=()
+    __qila_old=()
+    for ((__qila_i = 0; __qila_i < __qila_n; __qila_i++)); do
+        IFS= read -r -u 9 __qila_length
+        __qila_read "$__qila_length"
+        __qila_name=${__qila_word%%=*}
+        __qila_names+=("$__qila_name")
+        __qila_old+=("${!__qila_name-$'\x1e'}")
+        export "$__qila_name=${__qila_word#*=}"
+    done
+    IFS= read -r -u 9 __qila_length
+    __qila_read "$__qila_length"
+    eval "$__qila_word" 9<&-
+    __qila_status=$?
+    for ((__qila_i = 0; __qila_i < ${#__qila_names[@]}; __qila_i++)); do
+        if [ "${__qila_old[__qila_i]}" = $'\x1e' ]; then
+            unset "${__qila_names[__qila_i]}"
+        else
+            export "${__qila_names[__qila_i]}=${__qila_old[__qila_i]}"
+        fi
+    done
+    printf '\x1e%s %s\n' "$__qila_mark" "$__qila_status"
+    printf '\x1e%s 0\n' "$__qila_mark" >&2
+done
