@@ -24,16 +24,16 @@ pub(super) fn select(selector: Option<ProcessSelector>) -> Result<Select, Fault>
     }
 }
 
-/// A size that a terminal can have.
+/// A size that a terminal can have. One of no lines is what a client without a terminal of its own has.
 pub(super) fn size(pty: &Pty) -> Result<Size, Fault> {
-    let side = |n: u32| u16::try_from(n).ok().filter(|_| (1..=limit::SIDE).contains(&n));
+    let side = |n: u32| u16::try_from(n).ok().filter(|_| n <= limit::SIDE);
     let size = pty.size.as_ref().and_then(|s| {
         Some(Size {
             rows: side(s.rows)?,
             cols: side(s.cols)?,
         })
     });
-    size.ok_or_else(|| Fault::invalid(format!("a terminal has 1 to {} rows and columns", limit::SIDE)))
+    size.ok_or_else(|| Fault::invalid(format!("a terminal has up to {} rows and columns", limit::SIDE)))
 }
 
 impl Access {

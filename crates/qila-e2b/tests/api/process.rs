@@ -239,7 +239,7 @@ async fn terminals_have_a_size_and_take_input() {
     let line = json!({"process": which, "input": {"pty": STANDARD.encode("\n")}});
     c.call(&id, "process.Process/SendInput", line).await;
     hear(&mut reading, "9 44").await;
-    let wrong = json!({"process": which, "pty": {"size": {"rows": 0, "cols": 44}}});
+    let wrong = json!({"process": which, "pty": {"size": {"rows": 10_001, "cols": 44}}});
     assert_eq!(
         c.call(&id, "process.Process/Update", wrong).await.json()["code"],
         "invalid_argument"
