@@ -33,6 +33,9 @@ pub(crate) enum Command {
     /// Serve sandboxes of this machine over HTTP to whoever has a key: a native API, and the one that E2B's SDKs speak.
     #[command(after_help = SERVE_HELP)]
     Serve(crate::serve::ServeArgs),
+    /// Run cells of code for a client, inside a sandbox: what `qila serve` starts there.
+    #[command(hide = true)]
+    Interpret,
     /// Make, list and end keys for `qila serve`.
     #[command(subcommand)]
     Key(crate::key::Key),

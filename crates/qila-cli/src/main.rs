@@ -11,6 +11,7 @@ mod fail;
 mod gateway;
 mod gateways;
 mod home;
+mod interpret;
 mod key;
 mod kill;
 mod leases;
@@ -44,6 +45,7 @@ fn command() -> u8 {
         Command::Revoke(args) => update::revoke(&args),
         Command::Gateway(args) => gateway::gateway(&args),
         Command::Serve(args) => serve::serve(&args),
+        Command::Interpret => interpret::interpret(),
         Command::Key(args) => key::key(&args),
         Command::Tenant(args) => key::tenant(&args),
         Command::Diff(args) => changes::diff(&args),

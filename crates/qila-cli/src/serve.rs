@@ -49,7 +49,7 @@ pub(crate) struct ServeArgs {
     /// How long requests under way may go on when it is told to end. Sandboxes live on.
     #[arg(long, value_name = "TIME", default_value = "10s")]
     drain: Millis,
-    /// The program that runs cells of code in sandboxes.
+    /// The program that runs cells of code in sandboxes: a static one. Default: this one.
     #[arg(long, value_name = "FILE")]
     interpreter: Option<PathBuf>,
     /// Registry on this host or a private network that images may come from; with `http://` before it one on loopback without TLS.
@@ -101,7 +101,10 @@ async fn run(args: &ServeArgs, home: &Home, launcher: Launcher, prices: Option<S
         log: evidence::open(home)?,
         quotas: Arc::new(Keyring(store.clone())),
         most: args.max_sandboxes,
-        interpreter: args.interpreter.as_ref().map(absolute).transpose()?,
+        interpreter: match &args.interpreter {
+            Some(path) => Some(absolute(path)?),
+            None => itself(),
+        },
         registries: args.registry.clone(),
         upstreams: args.upstream.clone(),
         upstream_ca: args.upstream_ca.iter().map(absolute).collect::<Result<_, _>>()?,
@@ -132,6 +135,19 @@ async fn run(args: &ServeArgs, home: &Home, launcher: Launcher, prices: Option<S
         eprintln!("qila: {} connections were cut off", report.cut_off);
     }
     Ok(0)
+}
+
+/// This very program, which runs cells of code where it is started as `qila interpret`. None: it could not be started in a
+/// sandbox, being linked to libraries of this host.
+fn itself() -> Option<PathBuf> {
+    let path = std::env::current_exe().ok()?;
+    let mut head = [0u8; 4096];
+    let n = std::fs::File::open(&path)
+        .and_then(|mut f| std::io::Read::read(&mut f, &mut head))
+        .ok()?;
+    // The path of the loader stands near the beginning of what needs one.
+    let linked = head.get(..n)?.windows(3).any(|w| w == b"/ld");
+    (!linked).then_some(path)
 }
 
 fn config(args: &ServeArgs, node: Arc<dyn qila_api::Node>, store: Store, logs: &Logs) -> Config {

@@ -17,7 +17,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 /// Runs the agent to its end.
 pub(super) fn execute(job: &Job<'_>, meta: &Meta, evidence: &mut Evidence<'_>) -> Result<Live, Fail> {
     let (home, plan) = (job.home, job.plan);
-    let guest = qila_embedded::open(home.dir()).map_err(|e| Fail::io("preparing the guest in", home.path(), e.into()))?;
+    let guest = qila_embedded::open(home.dir())
+        .map_err(|e| Fail::io("preparing the guest in", home.path(), e.into()))?;
     let backend = qila_backends::backend(*plan.tier()).ok_or_else(|| Fail::new("no such backend"))?;
     // Both before the pipes: a copy of their ends in either would keep them open.
     let janitor = Janitor::hire(plan).map_err(|e| Fail::new(format!("starting the janitor: {e}")))?;

@@ -148,7 +148,7 @@ pub(crate) fn overlay(lower: &[String], upper: &str, work: &str) -> Result<Owned
     let below: Vec<String> = lower.iter().map(by_fd).collect();
     let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(fs.as_fd(), "source", "qila")?;
-    fsconfig_set_string(fs.as_fd(), "lowerdir", below.join(":"))?;
+    lay(fs.as_fd(), &below)?;
     fsconfig_set_string(fs.as_fd(), "upperdir", by_fd(&upper))?;
     fsconfig_set_string(fs.as_fd(), "workdir", by_fd(&work))?;
     fsconfig_set_string(fs.as_fd(), "index", "off")?;
