@@ -6,7 +6,7 @@ missing=() optional=()
 for pair in setpriv:util-linux script:bsdutils pgrep:procps cc:gcc curl:curl hostname:hostname openssl:openssl gzip:gzip ip:iproute2; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
-for pair in strace:strace node:nodejs npm:npm; do
+for pair in strace:strace node:nodejs npm:npm docker-registry:docker-registry buildah:buildah; do
     command -v "${pair%%:*}" >/dev/null || optional+=("${pair##*:}")
 done
 [ -x /usr/bin/python3 ] || missing+=(python3)
@@ -14,7 +14,8 @@ done
 if [ $((${#missing[@]} + ${#optional[@]})) -gt 0 ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" "${optional[@]}"
+        # No service that a package brings is started: RUNLEVEL says that this is no time for it.
+        RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" "${optional[@]}"
     elif [ ${#missing[@]} -gt 0 ]; then
         echo "install these packages first: ${missing[*]}" >&2
         exit 1
@@ -26,7 +27,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
 # Agents and clients of third parties, at pinned versions, while the compiler works. What could not be installed is skipped, and said.
-{ s=0; tests/agents/setup.sh || s=1; tests/protocols/setup.sh || s=1; exit $s; } >"$log.setup" 2>&1 &
+{ s=0; tests/agents/setup.sh || s=1; tests/protocols/setup.sh || s=1; tests/sdk/setup.sh || s=1; exit $s; } >"$log.setup" 2>&1 &
 setup=$!
 cargo test --workspace --no-run
 wait "$setup" || { echo "some agents or clients could not be installed:"; tail -n 20 "$log.setup"; }

@@ -16,7 +16,14 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-const PYTHON: &str = "/usr/bin/python3";
+/// The Python that the tests of the SDKs have packages for, or the system's.
+fn python() -> String {
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/sdk/inside/bin/python3");
+    match std::path::Path::new(own).exists() {
+        true => own.into(),
+        false => "/usr/bin/python3".into(),
+    }
+}
 
 fn has(program: &str, args: &[&str]) -> bool {
     std::process::Command::new(program)
@@ -26,9 +33,9 @@ fn has(program: &str, args: &[&str]) -> bool {
 }
 
 fn kernel() -> bool {
-    let there = has(PYTHON, &["-c", "import ipykernel, numpy, pandas, matplotlib"]);
+    let there = has(&python(), &["-c", "import ipykernel, numpy, pandas, matplotlib"]);
     if !there {
-        println!("skipped: {PYTHON} has no ipykernel, numpy, pandas and matplotlib");
+        println!("skipped: python3 has no ipykernel, numpy, pandas and matplotlib");
     }
     there
 }
@@ -132,7 +139,7 @@ async fn python_remembers_and_says_what_it_is_asked_for() {
     if !kernel() {
         return;
     }
-    let server = server(PYTHON).await;
+    let server = server(&python()).await;
     let ran = server
         .cell(
             "python",
@@ -179,7 +186,7 @@ async fn pictures_tables_and_the_data_in_them() {
     if !kernel() {
         return;
     }
-    let server = server(PYTHON).await;
+    let server = server(&python()).await;
     let code = "import matplotlib.pyplot as plt\nplt.plot([1, 2, 3], [2, 4, 8], label='a')\nplt.title('T'); plt.xlabel('Time (s)'); plt.ylabel('V')\nplt.show()";
     let ran = server.cell("python", code).await;
     let shown = ran.of("result")[0];
@@ -255,7 +262,7 @@ async fn whoever_goes_away_interrupts_its_cell() {
     if !kernel() {
         return;
     }
-    let server = server(PYTHON).await;
+    let server = server(&python()).await;
     for (language, code, after) in [
         (
             "python",
@@ -293,7 +300,7 @@ async fn contexts_are_apart_restarted_and_replaced_when_they_die() {
     if !kernel() {
         return;
     }
-    let server = server(PYTHON).await;
+    let server = server(&python()).await;
     let (_, one) = server
         .ask("POST", "/contexts", json!({"language": "python"}))
         .await;
