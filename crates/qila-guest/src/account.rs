@@ -63,8 +63,20 @@ fn kibibytes(pid: u32) -> Result<u64, Errno> {
     }
 }
 
+/// Whether a process is in a process namespace beneath this one: it has a number in each. Only a launcher can make one, for a
+/// sandbox with a guest of its own, which accounts for it.
+pub(crate) fn is_beneath(status: &[u8]) -> bool {
+    let numbers = status
+        .split(|b| *b == b'\n')
+        .find_map(|l| l.strip_prefix(b"NSpid:"));
+    numbers.is_some_and(|n| n.trim_ascii().contains(&b'\t'))
+}
+
 /// Adds the three fields up. A process that is ending has none of them, which its first line still shows to be whole.
 fn fields(status: &[u8]) -> Result<u64, Errno> {
+    if is_beneath(status) {
+        return Ok(0);
+    }
     let mut sum = 0u64;
     for line in status.split(|b| *b == b'\n') {
         let value = [&b"RssAnon:"[..], b"RssShmem:", b"VmSwap:"]
@@ -97,5 +109,7 @@ mod tests {
         assert_eq!(fields(b"Name:\tzombie\nState:\tZ\n"), Ok(0));
         assert_eq!(fields(b"Name:\tx\nRssAnon:\t many kB\n"), Err(Errno::PROTO));
         assert_eq!(fields(b""), Err(Errno::PROTO));
+        assert_eq!(fields(b"Name:\tx\nNSpid:\t7\nRssAnon:\t 5 kB\n"), Ok(5));
+        assert_eq!(fields(b"Name:\tx\nNSpid:\t7\t1\nRssAnon:\t 5 kB\n"), Ok(0));
     }
 }

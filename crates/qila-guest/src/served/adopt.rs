@@ -2,19 +2,18 @@
 //!
 //! A fork says through a door that it is there and under its walls; the guest looks whether that is so as far as the kernel tells,
 //! and lets it go on. From then on it is a program as any other: the guest's child, heard, fed, signalled and reaped by it.
+use super::beneath;
 use super::channel::Channel;
 use super::exec::{null, ours};
 use super::program::{Pipe, Program};
 use super::table::Table;
 use crate::agent::{self, Around};
-use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use qila_sys::pass;
 use qila_wire::served::{Answer, Cage, Exec, Source, frame};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
@@ -180,26 +179,17 @@ fn admit(number: i32, programs: &mut Table) -> Result<Pid, Errno> {
     if programs.knows(pid) {
         return Err(Errno::EXIST);
     }
-    let status = status(number)?;
+    let status = beneath::status(number)?;
     if !has(&status, b"PPid:", b"1") {
         return Err(Errno::CHILD);
     }
     // The zygote has a filter over what the guest has, and the fork one over that.
     let filters = |status: &[u8]| number_in(status, b"Seccomp_filters:");
-    if caged(&status) && filters(&status) >= filters(&self::status(1)?).saturating_add(2) {
+    if caged(&status) && filters(&status) >= filters(&beneath::status(1)?).saturating_add(2) {
         return Ok(pid);
     }
     let _ = kill_process(pid, Signal::KILL); // nothing but its end is wanted of it
     Err(Errno::PERM)
-}
-
-fn status(number: i32) -> Result<Vec<u8>, Errno> {
-    let path = format!("/proc/{number}/status");
-    let fd = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut buffer = vec![0u8; 8192];
-    let n = rustix::io::read(&fd, &mut buffer)?;
-    buffer.truncate(n);
-    Ok(buffer)
 }
 
 fn field<'a>(status: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {

@@ -3,6 +3,7 @@
 //! Programs are looked after here, by one loop that never waits for any one reader. What touches files is done by a worker, a
 //! child forked for it, which may take its time and can hurt nobody else. All are in one Landlock domain, the guest too.
 mod adopt;
+mod beneath;
 mod channel;
 mod exec;
 mod files;
@@ -44,6 +45,8 @@ struct Guest<'a> {
     programs: Table,
     workers: Vec<rustix::process::Pid>,
     over: bool,
+    /// There may be sandboxes beneath this one.
+    above: bool,
 }
 
 /// Serves until it is killed: nothing that is said ends it.
@@ -69,9 +72,18 @@ pub(crate) fn serve(control: OwnedFd, cage: &Cage, mut fds: Vec<OwnedFd>) -> Res
         programs: Table::default(),
         workers: Vec::new(),
         over: false,
+        above: false,
     };
     loop {
         guest.turn(&signals)?;
+    }
+}
+
+/// Sends a signal to all programs. The kernel would send it to those of sandboxes beneath too.
+fn signal_all(above: bool, signal: i32) -> Result<(), Errno> {
+    match above {
+        true => beneath::signal_own(signal),
+        false => qila_sys::signal::signal_everyone_else(signal),
     }
 }
 
@@ -191,7 +203,10 @@ impl Guest<'_> {
                 Ok(program) => self.programs.add(program, channel),
                 Err(e) => channel.fail("starting the program", e),
             },
-            Ask::Zygote(exec) => adopt::start_zygote(self.cage, exec, &mut self.programs, channel),
+            Ask::Zygote(exec) => {
+                self.above = true;
+                adopt::start_zygote(self.cage, exec, &mut self.programs, channel);
+            }
             Ask::Adopt(exec) => adopt::expect(exec, channel),
             Ask::Attach { pid, from } => self.programs.attach(channel, pid, from),
             Ask::Tell { pid, say } => self.programs.tell(channel, pid, say),
@@ -205,11 +220,11 @@ impl Guest<'_> {
                 channel.pass(&Answer::Done, &fds);
             }
             Ask::Still(still) => {
-                let sent = qila_sys::signal::signal_everyone_else(if still { SIGSTOP } else { SIGCONT });
+                let sent = signal_all(self.above, if still { SIGSTOP } else { SIGCONT });
                 channel.done("stopping every program", sent);
             }
             Ask::Clear => {
-                let sent = qila_sys::signal::signal_everyone_else(SIGKILL);
+                let sent = signal_all(self.above, SIGKILL);
                 self.programs.clear();
                 self.finish(at, "ending every program", sent);
             }
@@ -263,7 +278,7 @@ impl Guest<'_> {
         // What cannot be measured is over the limit.
         if account::sample(accounting).unwrap_or(u64::MAX) > accounting.memory {
             self.over = true;
-            let _ = qila_sys::signal::signal_everyone_else(SIGKILL);
+            let _ = signal_all(self.above, SIGKILL);
         }
     }
 

@@ -11,7 +11,7 @@ import struct
 import sys
 
 MAX_REQUEST = 160 * 1024
-MAX_FDS = 8
+MAX_FDS = 16
 MAX_CELL = 1 << 20
 MAX_OUTPUT = 1 << 20
 SECONDS = 10
@@ -138,7 +138,7 @@ def attempt(door, work):
     os._exit(1)
 
 
-def fork_into(request, fds, doors, own):
+def fork_into(request, fds, own):
     """In the zygote: False. In the fork, when it is in its sandbox and under its walls: True."""
     first, door = fds[0], fds[4]
     if threads() != 1:
@@ -157,7 +157,7 @@ def fork_into(request, fds, doors, own):
         import signal
 
         signal.alarm(SECONDS)
-        for group in doors:
+        for group in fds[5:]:
             os.write(group, b"0")
             os.close(group)
         call("entering the sandbox", NUMBERS[0], first, request["namespaces"])
@@ -231,20 +231,15 @@ def serve(own, link):
             sys.exit(0)
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             sys.exit("a request was cut")
-        doors = []
         try:
             request = json.loads(packet)
-            if request["version"] != 1 or len(fds) != 5:
+            if request["version"] != 1 or len(fds) != 5 + request["doors"]:
                 raise ValueError("not a request")
-            if request["doors"]:
-                _, doors, _, _ = socket.recv_fds(link, 16, MAX_FDS)
-                if len(doors) != request["doors"]:
-                    raise ValueError("doors are missing")
-        except (ValueError, KeyError) as e:
+        except (ValueError, KeyError, TypeError) as e:
             sys.exit("a malformed request: %s" % e)
-        if fork_into(request, fds, doors, own):
+        if fork_into(request, fds, own):
             return request
-        for fd in fds + doors:
+        for fd in fds:
             os.close(fd)
 
 

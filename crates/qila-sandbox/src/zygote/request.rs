@@ -38,8 +38,8 @@ pub fn one_wall(mut cage: Cage) -> Cage {
     cage
 }
 
-/// A request, as it is written: JSON in one packet, with five descriptors (the sandbox's first process; standard input, output and
-/// error; the door to its guest). If `doors` is not zero, another packet follows with as many doors of cgroups.
+/// A request, as it is written: JSON in one packet, with descriptors: the sandbox's first process; standard input, output and error;
+/// the door to its guest; and those doors of cgroups (see [`crate::doors`]) that `doors` counts.
 #[derive(Debug, Serialize)]
 pub struct Request<'a> {
     version: u32,
@@ -88,11 +88,6 @@ impl<'a> Request<'a> {
             env: texts("a variable", &exec.env)?,
             cwd: text("the working directory", &exec.cwd)?,
         })
-    }
-
-    /// How many doors of cgroups belong to it: those of [`crate::doors`].
-    pub fn doors(&self) -> usize {
-        self.doors
     }
 
     /// As it is sent.

@@ -35,7 +35,7 @@ pub struct Served {
     pub plan: Plan,
     pub environment: Vec<Vec<u8>>,
     dir: PathBuf,
-    handle: OwnedFd,
+    pub handle: OwnedFd,
 }
 
 fn null() -> OwnedFd {
@@ -173,9 +173,14 @@ impl Bench {
 
     /// A sandbox for a zygote, and the zygote in it.
     pub fn zygote(&mut self, modules: &[&str]) -> (Served, Zygote) {
-        let served = self.make(None, true);
+        let served = self.for_zygote();
         let zygote = served.zygote(modules);
         (served, zygote)
+    }
+
+    /// A sandbox for a zygote.
+    pub fn for_zygote(&mut self) -> Served {
+        self.make(None, true)
     }
 
     /// A sandbox that may receive forks of a zygote.
@@ -329,16 +334,10 @@ impl Served {
     pub fn asked(&self, zygote: &Zygote, exec: Exec) -> Line {
         let mut line = self.expect(exec.clone());
         let request = zygote::Request::new(self.plan.walls(), &self.cage, &exec).unwrap();
-        let fds: Vec<_> = std::iter::once(&self.first)
-            .chain(&line.fds)
-            .map(|fd| fd.as_fd())
-            .collect();
+        let doors = doors(self.plan.cgroup()).unwrap();
+        let all = std::iter::once(&self.first).chain(&line.fds).chain(&doors);
+        let fds: Vec<_> = all.map(|fd| fd.as_fd()).collect();
         pass::send(&zygote.link, &request.packet().unwrap(), &fds).unwrap();
-        if request.doors() > 0 {
-            let doors = doors(self.plan.cgroup()).unwrap();
-            let doors: Vec<_> = doors.iter().map(|fd| fd.as_fd()).collect();
-            pass::send(&zygote.link, b"d", &doors).unwrap();
-        }
         line.fds.clear();
         line
     }
