@@ -38,7 +38,7 @@ fn made(part: Part, template: impl FnOnce(&Server) -> Result<String, Skip>) {
         failed.join("\n")
     );
     let some = std::env::var_os("QILA_SDK_ONLY").is_some();
-    assert!(some || checks.len() > 1, "{name} made no checks");
+    assert!(some || !checks.is_empty(), "{name} made no checks");
 }
 
 fn base(_: &Server) -> Result<String, Skip> {
