@@ -6,6 +6,8 @@ import gc
 import importlib
 import json
 import os
+import select
+import signal
 import socket
 import struct
 import sys
@@ -15,6 +17,7 @@ MAX_FDS = 16
 MAX_CELL = 1 << 20
 MAX_OUTPUT = 1 << 20
 SECONDS = 10
+MAX_LOST = 16
 MACHINES = {  # setns, seccomp, capset, close_range; Landlock has the same numbers everywhere
     "x86_64": (308, 317, 126, 436),
     "aarch64": (268, 277, 91, 436),
@@ -138,24 +141,27 @@ def attempt(door, work):
     os._exit(1)
 
 
-def fork_into(request, fds, own):
-    """In the zygote: False. In the fork, when it is in its sandbox and under its walls: True."""
+def become(link, zygote, threaded):
+    """In a fork of the zygote: what it is to run, when it is in its sandbox and under its walls."""
+    packet, fds, flags, _ = socket.recv_fds(link, MAX_REQUEST + 1, MAX_FDS)
+    link.close()
+    try:
+        request = json.loads(packet)
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(fds) != 5 + request["doors"]:
+            raise ValueError("it was cut")
+        if request["version"] != 1:
+            raise ValueError("of another version")
+    except (ValueError, KeyError, TypeError) as e:
+        print("a malformed request:", e, file=sys.stderr, flush=True)
+        os._exit(1)
     first, door = fds[0], fds[4]
-    if threads() != 1:
+    if threaded:
         say_failed(door, "forking: the zygote has threads", EDEADLK)
-        return False
-    zygote = os.getpid()
-    child = os.fork()
-    if child:
-        os.waitpid(child, 0)
-        return False
+        os._exit(1)
 
     def enter():
         prctl("hiding from others", PR_SET_DUMPABLE, 0)
         prctl("tying life to the zygote", PR_SET_PDEATHSIG, SIGKILL)
-        os.close(own)
-        import signal
-
         signal.alarm(SECONDS)
         for group in fds[5:]:
             os.write(group, b"0")
@@ -220,27 +226,28 @@ def fork_into(request, fds, own):
     attempt(door, place)
     attempt(3, settle)
     os.close(3)
-    return True
+    return request
 
 
-def serve(own, link):
-    """Returns in a fork, with what it is to run; never in the zygote, which ends when nobody can ask it any more."""
-    while True:
-        packet, fds, flags, _ = socket.recv_fds(link, MAX_REQUEST + 1, MAX_FDS)
-        if not packet:
+def serve(link):
+    """Returns in a fork, with what it is to run; never in the zygote, which ends when nobody can ask it any more.
+
+    The zygote itself reads no request: what is in its memory is in that of all later forks."""
+    poller = select.poll()
+    poller.register(link, select.POLLIN)
+    zygote = os.getpid()
+    lost = 0
+    while lost < MAX_LOST:
+        poller.poll()
+        if not link.recv(1, socket.MSG_PEEK):
             sys.exit(0)
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-            sys.exit("a request was cut")
-        try:
-            request = json.loads(packet)
-            if request["version"] != 1 or len(fds) != 5 + request["doors"]:
-                raise ValueError("not a request")
-        except (ValueError, KeyError, TypeError) as e:
-            sys.exit("a malformed request: %s" % e)
-        if fork_into(request, fds, own):
-            return request
-        for fd in fds:
-            os.close(fd)
+        threaded = threads() != 1
+        child = os.fork()
+        if not child:
+            return become(link, zygote, threaded)
+        # One that was killed may not have taken its request.
+        lost = lost + 1 if os.WIFSIGNALED(os.waitpid(child, 0)[1]) else 0
+    sys.exit("forks are killed before they can read what they are asked")
 
 
 def cells():
@@ -329,7 +336,6 @@ def main():
     os.close(null)
     import random  # noqa: F401  seeded anew in every fork
     import resource  # noqa: F401  so that no fork has to read it
-    import signal  # noqa: F401
     import time  # noqa: F401
 
     for name in sys.argv[1:]:
@@ -341,7 +347,7 @@ def main():
     sys.stdout.flush()
     sys.stderr.flush()
     link.send(b"w")
-    return serve(link.fileno(), link)
+    return serve(link)
 
 
 request = main()

@@ -201,3 +201,23 @@ pub fn random(bench: &mut Bench) {
         assert_ne!(*a, b);
     }
 }
+
+/// What one fork was asked is not in the memory of the next.
+pub fn forgets(bench: &mut Bench) {
+    let (above, zygote) = bench.zygote(&["re"]);
+    let (one, two) = (bench.beneath(&above), bench.beneath(&above));
+    let look = "import re\nn = 0\nfor l in open('/proc/self/maps'):\n  a, b = [int(x, 16) for x in l.split()[0].split('-')]\n  if 'rw' in l:\n    m = open('/proc/self/mem', 'rb'); m.seek(a)\n    n += len(re.findall(b'zebr[a]-crossing', m.read(b - a)))\nprint(n)";
+    let found = |served: &crate::bench::Served, word: Option<&str>| {
+        let mut exec = served.exec(&["python3", "-c", look]);
+        exec.env.extend(word.map(|w| [b"WORD=", w.as_bytes()].concat()));
+        served.fork(&zygote, exec).0.finish().out
+    };
+    assert_ne!(
+        found(&one, Some("zebra-crossing")),
+        "0\n",
+        "it is not even in its own"
+    );
+    for _ in 0..3 {
+        assert_eq!(found(&two, None), "0\n");
+    }
+}

@@ -23,6 +23,7 @@ const CASES: &[(&str, Case)] = &[
     ("ends", cases::ends),
     ("refused", cases::refused),
     ("random", cases::random),
+    ("forgets", cases::forgets),
     ("same_rights", attacks::same_rights),
     ("same_attempts", attacks::same_attempts),
     ("apart", attacks::apart),
