@@ -18,6 +18,8 @@ const BASH: &str = include_str!("drivers/bash.sh");
 const EVENT: usize = 32 << 20;
 /// How long an interrupted cell may take to end.
 const ENDING: Duration = Duration::from_secs(3);
+/// Time between two interruptions of a cell that goes on.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// What a driver runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +125,11 @@ impl Driver {
                     continue;
                 }
                 () = until(ending) => return Err(DriverError::Ended),
+                // A shell goes on with its next command.
+                () = tokio::time::sleep(AGAIN), if ending.is_some() => {
+                    self.interrupt();
+                    continue;
+                }
             };
             let ended = taken.is_err();
             let pieces = taken.unwrap_or_else(|_| {

@@ -212,7 +212,8 @@ def _qila_start():
     for formatter in (Chart(parent=formats), Data(parent=formats)):
         formats.formatters[formatter.format_type] = formatter
         formats.active_types = formats.active_types + [formatter.format_type]
-    formats.formatters["application/vnd.qila.data+json"].for_type_by_name("pandas.core.frame", "DataFrame", data)
+    for module in ("pandas", "pandas.core.frame"):  # as its class calls its home, which changed with version 3
+        formats.formatters["application/vnd.qila.data+json"].for_type_by_name(module, "DataFrame", data)
 
     class Later:
         """Sees modules of matplotlib when they are first imported."""
