@@ -209,7 +209,14 @@ pub fn forgets(bench: &mut Bench) {
     let look = "import re\nn = 0\nfor l in open('/proc/self/maps'):\n  a, b = [int(x, 16) for x in l.split()[0].split('-')]\n  if 'rw' in l:\n    m = open('/proc/self/mem', 'rb'); m.seek(a)\n    n += len(re.findall(b'zebr[a]-crossing', m.read(b - a)))\nprint(n)";
     let found = |served: &crate::bench::Served, word: Option<&str>| {
         let mut exec = served.exec(&["python3", "-c", look]);
-        exec.env.extend(word.map(|w| [b"WORD=", w.as_bytes()].concat()));
+        // Of all lengths, so that some of it would stay where nothing else is put.
+        let words = |w: &str| {
+            (0..400)
+                .map(|n| format!("W{n}={}{w}", "x".repeat(n)))
+                .collect::<Vec<_>>()
+        };
+        exec.env
+            .extend(word.iter().flat_map(|w| words(w)).map(String::into_bytes));
         served.fork(&zygote, exec).0.finish().out
     };
     assert_ne!(
