@@ -4,7 +4,7 @@ use super::error::Refusal;
 use super::json::Json;
 use super::network::Network;
 use super::origin::Origin;
-use super::{Plane, snapshots, view};
+use super::{Plane, once, snapshots, view};
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use qila_api::{Create, OnTimeout};
@@ -156,7 +156,7 @@ async fn make(
     });
     let mut wish = new.wish(secure, key.transpose()?)?;
     wish.template = snapshots::template(&plane, &caller.tenant, wish.template).await?;
-    let sandbox = plane.node.create(&caller.tenant, wish).await?;
+    let sandbox = once::create(&plane, &caller.tenant, wish).await?;
     Ok((
         StatusCode::CREATED,
         axum::Json(view::created(&sandbox, &origin.0)),

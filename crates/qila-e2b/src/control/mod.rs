@@ -9,6 +9,7 @@ mod lifecycle;
 mod list;
 mod network;
 mod observe;
+mod once;
 mod origin;
 mod query;
 mod snapshots;
@@ -30,6 +31,7 @@ struct Shared {
     /// `PORT-ID.DOMAIN` leads to a sandbox's port, if it is known.
     domain: Option<String>,
     builds: builds::Builds,
+    once: once::Once,
 }
 
 type Plane = Arc<Shared>;
@@ -45,6 +47,7 @@ pub fn control(node: Arc<dyn Node>, keys: Arc<dyn Authenticator>, domain: Option
         keys,
         domain,
         builds: builds::Builds::default(),
+        once: once::Once::default(),
     });
     Router::new()
         .route("/health", get(async || StatusCode::NO_CONTENT))

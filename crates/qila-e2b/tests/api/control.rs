@@ -346,15 +346,47 @@ async fn what_cannot_be_had_is_refused_with_a_reason() {
 
 #[tokio::test]
 async fn a_repeated_request_makes_one_sandbox() {
-    let c = Client::new();
-    let ask = || {
+    let c = std::sync::Arc::new(Client::new());
+    let ask = |tenant: &str, key: &str, body: &'static str| {
         http::Request::post("/v2/sandboxes")
-            .header("x-api-key", KEY)
+            .header("x-api-key", tenant)
             .header("content-type", "application/json")
-            .header("idempotency-key", "once")
-            .body(axum::body::Body::from(r#"{"templateID":"base"}"#))
+            .header("idempotency-key", key)
+            .body(axum::body::Body::from(body))
             .unwrap()
     };
-    let (first, second) = (c.plane(ask()).await.json(), c.plane(ask()).await.json());
-    assert_eq!(first["sandboxID"], second["sandboxID"]);
+    const BODY: &str = r#"{"templateID":"base"}"#;
+    let all = (0..32).map(|_| {
+        let (c, request) = (c.clone(), ask(KEY, "once", BODY));
+        tokio::spawn(async move {
+            c.plane(request).await.json()["sandboxID"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+    });
+    let mut ids = std::collections::BTreeSet::new();
+    for one in all.collect::<Vec<_>>() {
+        ids.insert(one.await.unwrap());
+    }
+    assert_eq!(ids.len(), 1);
+    let id = ids.first().unwrap();
+    // Another request under that key is none of it; another key and another tenant's are their own.
+    let other = c
+        .plane(ask(KEY, "once", r#"{"templateID":"base","timeout":7}"#))
+        .await;
+    assert_eq!(other.status, 409);
+    for (tenant, key) in [(KEY, "twice"), (OTHER_KEY, "once")] {
+        assert_ne!(c.plane(ask(tenant, key, BODY)).await.json()["sandboxID"], **id);
+    }
+    for wrong in ["", &"x".repeat(256)] {
+        assert_eq!(c.plane(ask(KEY, wrong, BODY)).await.status, 400);
+    }
+    // What it made has ended: another is not what was asked for.
+    c.ask("DELETE", &format!("/sandboxes/{id}"), None).await;
+    assert_eq!(c.plane(ask(KEY, "once", BODY)).await.status, 409);
+    // One that failed may be tried again.
+    let none = r#"{"templateID":"none"}"#;
+    assert_eq!(c.plane(ask(KEY, "later", none)).await.status, 404);
+    assert_eq!(c.plane(ask(KEY, "later", BODY)).await.status, 201);
 }

@@ -195,6 +195,16 @@ def refusals():
 
 
 @check
+def a_repeated_request_makes_one_sandbox():
+    key = uuid.uuid4().hex
+    first = create(idempotency_key=key)
+    again = create(idempotency_key=key)
+    assert first.sandbox_id == again.sandbox_id
+    assert again.commands.run("echo same").stdout == "same\n"
+    assert create(idempotency_key=uuid.uuid4().hex).sandbox_id != first.sandbox_id
+
+
+@check
 def keys():
     raises(AuthenticationException, Sandbox.create, api_key="qila_" + "0" * 64)
     theirs = os.environ["E2B_API_KEY"].replace("qila_", "e2b_")
