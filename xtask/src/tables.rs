@@ -112,6 +112,7 @@ pub const UNPRIVILEGED: &[&str] = &[
     "qila-guest",
     "qila-protocols",
     "qila-sandbox",
+    "qila-sdk-tests",
     "qila-store",
     "qila-sys",
     "qila-workspace",
