@@ -18,6 +18,8 @@ MAX_CELL = 1 << 20
 MAX_OUTPUT = 1 << 20
 SECONDS = 10
 MAX_LOST = 16
+ROOM = socket.CMSG_SPACE(4 * MAX_FDS)
+BUFFER = bytearray(MAX_REQUEST + 1)
 MACHINES = {  # setns, seccomp, capset, close_range; Landlock has the same numbers everywhere
     "x86_64": (308, 317, 126, 436),
     "aarch64": (268, 277, 91, 436),
@@ -143,10 +145,21 @@ def attempt(door, work):
 
 def become(link, zygote, threaded):
     """In a fork of the zygote: what it is to run, when it is in its sandbox and under its walls."""
-    packet, fds, flags, _ = socket.recv_fds(link, MAX_REQUEST + 1, MAX_FDS)
+    # Memory counts for the cgroup in which it is touched first: that of the sandbox, as soon as can be.
+    length, words, flags, _ = link.recvmsg_into([BUFFER], ROOM)
+    fds = [fd for _, _, data in words for (fd,) in struct.iter_unpack("=i", data)]
+    if len(fds) < 5:
+        os._exit(1)  # there is nobody to tell
+
+    def join():
+        for group in fds[5:]:
+            os.write(group, b"0")
+            os.close(group)
+
+    attempt(fds[4], join)
     link.close()
     try:
-        request = json.loads(packet)
+        request = json.loads(BUFFER[:length])
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(fds) != 5 + request["doors"]:
             raise ValueError("it was cut")
         if request["version"] != 1:
@@ -163,9 +176,6 @@ def become(link, zygote, threaded):
         prctl("hiding from others", PR_SET_DUMPABLE, 0)
         prctl("tying life to the zygote", PR_SET_PDEATHSIG, SIGKILL)
         signal.alarm(SECONDS)
-        for group in fds[5:]:
-            os.write(group, b"0")
-            os.close(group)
         call("entering the sandbox", NUMBERS[0], first, request["namespaces"])
         os.close(first)
         prctl("hiding from others", PR_SET_DUMPABLE, 0)

@@ -333,3 +333,89 @@ pub fn above_killed(bench: &mut Bench) {
     assert_eq!(waited, Ok(1));
     drop(line);
 }
+
+/// A warm-up that is hostile: it enters the sandbox, keeps every capability over it, takes on no wall, and tries to change what is
+/// seen or to get out.
+const HOSTILE: &str = r#"
+import ctypes, errno, json, os, socket, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+link = socket.socket(fileno=os.dup(0))
+link.send(b"w")
+packet, fds, _, _ = socket.recv_fds(link, 1 << 18, 16)
+def sys_(name, *args):
+    answer = libc.syscall(*[ctypes.c_long(a) if isinstance(a, int) else a for a in args])
+    print(name, "ok" if answer >= 0 else errno.errorcode[ctypes.get_errno()], flush=True)
+def py(name, work):
+    try:
+        print(name, work(), flush=True)
+    except OSError as e:
+        print(name, errno.errorcode.get(e.errno), flush=True)
+sys_("enter", 308, fds[0], json.loads(packet)["namespaces"])
+if os.fork():
+    os.wait()
+    os._exit(0)
+print([l for l in open("/proc/self/status").read().splitlines() if l.startswith("CapEff")] != ["CapEff:\t0000000000000000"], flush=True)
+for name in (b"/etc/shadow", b"/proc", b"/", b"/home/user"):
+    sys_("uncover " + name.decode(), 166, name, 2)
+sys_("mount", 165, b"none", b"/tmp", b"tmpfs", 0, 0)
+sys_("bind", 165, b"/", b"/tmp", 0, 0x5000, 0)
+sys_("open_tree", 428, -100, b"/", 1)
+sys_("move_mount", 429, -100, b"/", -100, b"/tmp", 0)
+sys_("mount_setattr", 442, -100, b"/usr", 0, 0, 0)
+sys_("pivot_root", 155, b"/tmp", b"/tmp")
+sys_("chroot", 161, b"/tmp")
+for flag in (0x10000000, 0x20000, 0x40000000):
+    sys_("unshare", 272, flag)
+sys_("handle", 304, -100, b"12345678", 0)
+sys_("bpf", 321, 0, 0, 0)
+sys_("sethostname", 170, b"x", 1)
+py("netfilter", lambda: socket.socket(16, socket.SOCK_RAW, 12))
+py("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
+py("packet", lambda: socket.socket(17, socket.SOCK_RAW))
+py("mknod", lambda: os.mknod("/tmp/dev", 0o20600, 0x103))
+py("shadow", lambda: open("/etc/shadow").read() == "")
+py("write /usr", lambda: open("/usr/x", "w"))
+py("write /etc", lambda: open("/etc/x", "w"))
+py("pattern", lambda: open("/proc/sys/kernel/core_pattern", "w"))
+py("connect", lambda: socket.create_connection(("198.51.100.1", 80), 1))
+py("another user", lambda: os.setuid(12345))
+py("the host's root", lambda: sorted(os.listdir("/proc/1/root")) == sorted(os.listdir("/")))
+"#;
+
+pub fn hostile(bench: &mut Bench) {
+    if !cfg!(target_arch = "x86_64") {
+        println!("skipped: a hostile warm-up: written in the numbers of another processor");
+        return;
+    }
+    let above = bench.for_zygote();
+    let zygote = above.zygote_of(HOSTILE, &[]);
+    let served = bench.beneath(&above);
+    let mut line = served.asked(&zygote, served.exec(&["x"]));
+    // Nobody came through the door.
+    assert!(matches!(line.hear(), Some(Answer::Failed { .. })));
+    let Some(Answer::Programs(all)) = above.ask(&qila_wire::served::Ask::Programs).hear() else {
+        panic!()
+    };
+    let pid = all[0].pid;
+    let mut line = above.ask(&qila_wire::served::Ask::Attach { pid, from: Some(0) });
+    assert_eq!(line.hear(), Some(Answer::Started { pid }));
+    let said = line.finish();
+    assert_eq!(said.err, "");
+    let mut lines = said.out.lines();
+    // It is inside, with every capability there: else the rest would show nothing.
+    assert_eq!(
+        (lines.next(), lines.next()),
+        (Some("enter ok"), Some("True")),
+        "{said:?}"
+    );
+    let tried: Vec<_> = lines.collect();
+    assert_eq!(tried.len(), 28, "{said:?}");
+    for line in tried {
+        println!("  {line}");
+        let (what, came) = line.rsplit_once(' ').unwrap();
+        match what {
+            "shadow" | "the host's root" => assert_eq!(came, "True", "{line}"),
+            _ => assert!(came.starts_with('E'), "{line}"),
+        }
+    }
+}

@@ -28,6 +28,7 @@ const CASES: &[(&str, Case)] = &[
     ("same_attempts", attacks::same_attempts),
     ("apart", attacks::apart),
     ("not_caged", attacks::not_caged),
+    ("hostile", attacks::hostile),
     ("zygote_killed", attacks::zygote_killed),
     ("above_killed", attacks::above_killed),
 ];

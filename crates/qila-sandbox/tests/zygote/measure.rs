@@ -62,7 +62,7 @@ pub fn all(bench: &mut Bench) {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(200);
-    let before = available();
+    let (before, charged) = (available(), charged_to(&above));
     let mut all = Vec::new();
     let begun = Instant::now();
     for _ in 0..count {
@@ -81,6 +81,10 @@ pub fn all(bench: &mut Bench) {
         "{count} sandboxes with a fork in {:.1} s: MemAvailable fell by {each:.2} MiB each",
         took.as_secs_f64()
     );
+    if let (Some(before), Some(after)) = (charged, charged_to(&above)) {
+        let each = after.saturating_sub(before) / count as u64 / 1024;
+        println!("of which {each} KiB each count for the zygote's cgroup");
+    }
     let (mut pss, mut uss, mut looked) = (0u64, 0u64, 0u64);
     for (served, _) in all.iter().step_by((count / 50).max(1)) {
         let Ok(namespace) = std::fs::read_link(format!("/proc/{}/ns/pid", served.pid)) else {
@@ -114,4 +118,16 @@ fn available() -> u64 {
         .find_map(|l| l.strip_prefix("MemAvailable:"))
         .unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// What counts for a sandbox's memory cgroup, in bytes.
+fn charged_to(served: &Served) -> Option<u64> {
+    let read = |dir: &String, file: &str| std::fs::read_to_string(format!("{dir}/{file}")).ok();
+    let found = served
+        .plan
+        .cgroup()
+        .directories
+        .iter()
+        .find_map(|dir| read(dir, "memory.usage_in_bytes").or_else(|| read(dir, "memory.current")));
+    found?.trim().parse().ok()
 }
