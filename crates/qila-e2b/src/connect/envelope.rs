@@ -60,3 +60,38 @@ pub(crate) fn take(buffer: &mut BytesMut) -> Result<Option<Bytes>, Fault> {
     buffer.advance(HEAD);
     Ok(Some(buffer.split_to(length).freeze()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        /// However a stream is cut, its messages are what they were.
+        #[test]
+        fn messages_are_what_they_were(
+            messages in proptest::collection::vec(proptest::collection::vec(proptest::num::u8::ANY, 0..300), 0..6),
+            cut in 1usize..40,
+        ) {
+            let stream: Vec<u8> = messages.iter().flat_map(|m| wrap(0, m)).collect();
+            let (mut buffer, mut read) = (BytesMut::new(), Vec::new());
+            for piece in stream.chunks(cut) {
+                buffer.extend_from_slice(piece);
+                while let Some(message) = take(&mut buffer).unwrap() {
+                    read.push(message.to_vec());
+                }
+            }
+            proptest::prop_assert_eq!(read, messages);
+            proptest::prop_assert!(buffer.is_empty());
+        }
+
+        /// Whatever comes is a message, a part of one, or refused, and no more is asked for than is allowed.
+        #[test]
+        fn anything_is_answered(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..64)) {
+            let mut buffer = BytesMut::from(&bytes[..]);
+            if let Ok(None) = take(&mut buffer) {
+                let length = bytes.get(1..5).map_or(0, |b| u32::from_be_bytes(b.try_into().unwrap()));
+                proptest::prop_assert!(length as usize <= MAX_MESSAGE);
+            }
+        }
+    }
+}

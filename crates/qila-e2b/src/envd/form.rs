@@ -231,4 +231,72 @@ mod tests {
             assert!(read(kind, b"--b--").await.is_err(), "{kind}");
         }
     }
+
+    /// Gives what it has in pieces of these lengths, round and round.
+    struct Pieces(Vec<u8>, Vec<usize>, usize);
+
+    impl tokio::io::AsyncRead for Pieces {
+        fn poll_read(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            buffer: &mut tokio::io::ReadBuf<'_>,
+        ) -> std::task::Poll<io::Result<()>> {
+            let want = self.1[self.2 % self.1.len()];
+            self.2 += 1;
+            let n = want.min(buffer.remaining()).min(self.0.len());
+            let piece: Vec<u8> = self.0.drain(..n).collect();
+            buffer.put_slice(&piece);
+            std::task::Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn pieces(body: Vec<u8>, lengths: Vec<usize>) -> io::Result<Vec<(Part, Vec<u8>)>> {
+        let mut form = Form::new(KIND, Box::pin(Pieces(body, lengths, 0))).ok_or_else(broken)?;
+        let mut all = Vec::new();
+        while let Some(part) = form.next().await? {
+            let mut bytes = Vec::new();
+            while let Some(piece) = form.piece().await? {
+                bytes.extend_from_slice(&piece);
+            }
+            all.push((part, bytes));
+        }
+        Ok(all)
+    }
+
+    fn now<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(work)
+    }
+
+    proptest::proptest! {
+        /// However a form is cut, its files are what they were, line breaks and hyphens included.
+        #[test]
+        fn files_are_what_they_were(
+            files in proptest::collection::vec(proptest::collection::vec(proptest::sample::select(b"\r\n-b\0x".to_vec()), 0..200), 0..5),
+            lengths in proptest::collection::vec(1usize..50, 1..10),
+        ) {
+            let apart = |f: &Vec<u8>| memmem::find(f, b"\r\n--b").is_none();
+            proptest::prop_assume!(files.iter().all(apart));
+            let mut body = Vec::new();
+            for file in &files {
+                body.extend(b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n");
+                body.extend(file);
+                body.extend(b"\r\n");
+            }
+            body.extend(b"--b--\r\n");
+            let read: Vec<_> = now(pieces(body, lengths)).unwrap().into_iter().map(|(_, bytes)| bytes).collect();
+            proptest::prop_assert_eq!(read, files);
+        }
+
+        /// Whatever comes is read to an end or refused.
+        #[test]
+        fn anything_comes_to_an_end(
+            body in proptest::collection::vec(proptest::sample::select(b"\r\n-b:;=\"\\ content-disposition form-data name".to_vec()), 0..400),
+            lengths in proptest::collection::vec(1usize..50, 1..4),
+        ) {
+            let _ = now(pieces(body, lengths));
+        }
+    }
 }

@@ -158,6 +158,48 @@ def without_network():
 
 
 @check
+def networks_are_narrowed():
+    probe = "for name in pypi.org registry.npmjs.org example.com; do getent hosts $name >/dev/null && echo $name; done; true"
+    for network, names in (
+        ({"allow_out": ["pypi.org"]}, ["pypi.org"]),
+        ({"allow_out": ["pypi.org"], "deny_out": ["0.0.0.0/0"]}, ["pypi.org"]),
+        ({"deny_out": ["pypi.org"]}, ["registry.npmjs.org"]),
+        ({"deny_out": ["0.0.0.0/0"]}, []),
+        ({"deny_out": ["10.0.0.0/8"]}, ["pypi.org", "registry.npmjs.org"]),
+    ):
+        sandbox = create(network=network)
+        # A name that is denied is not resolved: nothing leaves this host for that.
+        assert sandbox.commands.run(probe).stdout.split() == names, network
+        sandbox.kill()
+    # What the template's policy does not allow cannot be wished for.
+    error = raises(SandboxException, create, network={"allow_out": ["example.com"]})
+    assert "network.allow" in str(error), error
+
+
+@check
+def private_ports_want_the_traffic_token():
+    import urllib.request
+
+    sandbox = create(network={"allow_public_traffic": False})
+    server = "import http.server as h;h.test(h.SimpleHTTPRequestHandler,port=8124,bind='127.0.0.1')"
+    sandbox.files.write("page.txt", "a page")
+    sandbox.commands.run(f'python3 -c "{server}"', background=True, timeout=0).disconnect()
+
+    def page(token):
+        headers = {"Host": sandbox.get_host(8124)}
+        if token:
+            headers["E2b-Traffic-Access-Token"] = token
+        try:
+            url = f"{os.environ['E2B_SANDBOX_URL']}/page.txt"
+            return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5).read()
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    until(lambda: page(sandbox.traffic_access_token) == b"a page")
+    assert page(None) in (401, 403) and page("wrong") in (401, 403)
+
+
+@check
 def a_port():
     sandbox = create()
     server = "import http.server as h;h.test(h.SimpleHTTPRequestHandler,port=8123,bind='127.0.0.1')"
