@@ -8,8 +8,6 @@ use std::time::Duration;
 /// Why there is no zygote, or no fork of it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ZygoteError {
-    #[error("zygotes are not there for this processor")]
-    Processor,
     #[error("the warm program did not become warm: {0}")]
     Cold(String),
     #[error("the warm program is gone")]

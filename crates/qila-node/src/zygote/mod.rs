@@ -1,6 +1,6 @@
 //! Zygotes: a warm program in a sandbox of its own, copies of which are put into sandboxes that were made beneath it.
 //!
-//! The sandbox is the node's to make, pause and end as any other, with [`cage`] for its guest. This starts the program in it,
+//! The sandbox is the node's to make, pause and end as any other, with the cage for its guest that `qila_sandbox::zygote::warm` makes. This starts the program in it,
 //! starts it anew when it is gone, and asks it for forks. See `docs/zygotes.md`.
 mod fault;
 mod link;
@@ -9,8 +9,8 @@ pub(crate) use fault::ZygoteError;
 
 use crate::guest::{self, Line};
 use link::Link;
-use qila_plan::{Plan, Walls};
-use qila_sandbox::zygote::{Request, widen};
+use qila_plan::Walls;
+use qila_sandbox::zygote::Request;
 use qila_wire::served::{Answer, Ask, Cage, Exec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -22,21 +22,6 @@ const WARM: Duration = Duration::from_secs(60);
 const FORK: Duration = Duration::from_secs(15);
 /// A program that could not be started is not tried again for so long.
 const REST: Duration = Duration::from_secs(5);
-
-/// What surrounds a zygote: what surrounds its template's programs, but that it may enter the sandboxes beneath it, and that it is in no
-/// Landlock domain, which its forks could never leave for that of their own sandbox.
-pub(crate) fn cage(plan: &Plan, home: &str) -> Result<Cage, ZygoteError> {
-    let mut landlock = plan.landlock().clone();
-    landlock.abi = 0;
-    Ok(Cage {
-        limits: plan.limits().to_vec(),
-        landlock,
-        filter: widen(plan.filter()).ok_or(ZygoteError::Processor)?,
-        cpus: plan.cpus().to_vec(),
-        accounting: plan.accounting().clone(),
-        home: home.as_bytes().to_vec(),
-    })
-}
 
 /// A warm program.
 #[derive(Debug)]

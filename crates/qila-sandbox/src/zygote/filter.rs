@@ -22,7 +22,7 @@ const NATIVE: Option<(u32, u32)> = if cfg!(target_arch = "x86_64") {
 /// since a program may always give up what it has. None where there is no filter for this processor.
 ///
 /// A fork puts the filter of its sandbox over this one, and the kernel asks both.
-pub fn widen(filter: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn widen(filter: &[u8]) -> Option<Vec<u8>> {
     let (processor, setns) = NATIVE?;
     let one = |code: u16, jt: u8, jf: u8, k: u32| {
         let [c0, c1] = code.to_ne_bytes();

@@ -7,12 +7,13 @@
 //! What a zygote is asked is a [`Request`]; what it answers is said by its fork to the guest of the sandbox that it is in.
 //! See `docs/zygotes.md` for the whole protocol; any program that speaks it can be a zygote. [`PYTHON`] is ours for Python.
 mod birth;
+mod cage;
 mod filter;
 mod request;
 
 pub use birth::bear_beneath;
-pub use filter::widen;
-pub use request::{MAX_REQUEST, Request, RequestError, one_wall};
+pub use cage::{one_wall, warm};
+pub use request::{MAX_REQUEST, Request, RequestError};
 
 /// A Python program that imports the modules that its arguments name, and then is a zygote: `python3 -c PYTHON MODULE…`.
 pub const PYTHON: &str = include_str!("driver.py");

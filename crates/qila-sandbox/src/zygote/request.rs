@@ -1,4 +1,5 @@
 //! What a zygote is asked: to put a copy of itself into a sandbox, under everything that a program started there is under.
+use super::cage::UNSCOPED;
 use qila_plan::{Namespace, Walls};
 use qila_sys::landlock::fs as right;
 use qila_wire::served::{Cage, Exec};
@@ -8,8 +9,6 @@ use std::str::Utf8Error;
 
 /// Largest request in bytes: a zygote reads no more.
 pub const MAX_REQUEST: usize = 160 * 1024;
-/// Newest ABI of Landlock without scopes.
-const UNSCOPED: u32 = 5;
 
 /// Why there is no request.
 #[derive(Debug, thiserror::Error)]
@@ -26,16 +25,6 @@ pub enum RequestError {
     /// Forks have no terminal.
     #[error("a fork of a zygote has pipes, no terminal")]
     Terminal,
-}
-
-/// What surrounds the programs of a sandbox that is to receive a fork: told to its guest and to the zygote alike.
-///
-/// A fork cannot be in the Landlock domain of the guest, which is inherited only. Domains that keep signals to themselves would
-/// keep the guest from ending it, and programs from signalling it. What keeps signals and abstract sockets inside is then the
-/// process and network namespaces, which every tier makes.
-pub fn one_wall(mut cage: Cage) -> Cage {
-    cage.landlock.abi = cage.landlock.abi.min(UNSCOPED);
-    cage
 }
 
 /// A request, as it is written: JSON in one packet, with descriptors: the sandbox's first process; standard input, output and error;
@@ -70,7 +59,7 @@ struct Rules<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// For a sandbox of these walls, whose guest was told of this cage (see [`one_wall`]).
+    /// For a sandbox of these walls, whose guest was told of this cage (see [`one_wall`](super::one_wall)).
     pub fn new(walls: &Walls, cage: &'a Cage, exec: &'a Exec) -> Result<Request<'a>, RequestError> {
         if exec.terminal.is_some() {
             return Err(RequestError::Terminal);

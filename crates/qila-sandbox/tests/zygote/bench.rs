@@ -1,7 +1,7 @@
 //! What all cases share: sandboxes, made as a node makes them, and channels to their guests.
 use qila_plan::{Caller, Capabilities, Namespace, Plan, Request, Seat, wanted_paths};
 use qila_policy::{Constitution, NoFiles, Permit, parse};
-use qila_sandbox::zygote::{self, bear_beneath, one_wall, widen};
+use qila_sandbox::zygote::{self, bear_beneath, one_wall, warm};
 use qila_sandbox::{Ground, Sandbox, Stdio, bear, doors, sweep_cgroup};
 use qila_sys::pass;
 use qila_types::Tier;
@@ -151,9 +151,7 @@ impl Bench {
             home: HOME.as_bytes().to_vec(),
         });
         if zygote {
-            // Its forks could never get rid of its Landlock domain; they get that of their own sandbox.
-            cage.landlock.abi = 0;
-            cage.filter = widen(&cage.filter).unwrap();
+            cage = warm(cage, 2000).unwrap();
         }
         sandbox.serve(&cage, socket.as_fd(), &[]).unwrap();
         let pid = sandbox.pid().as_raw_nonzero().get();
