@@ -10,7 +10,7 @@ use rustix::net::{
 };
 
 /// Most descriptors in one message.
-pub const MAX_FDS: usize = 8;
+pub const MAX_FDS: usize = 16;
 
 /// Two connected ends that keep message boundaries, close-on-exec.
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
