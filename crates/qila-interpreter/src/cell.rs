@@ -6,6 +6,8 @@ use tokio::sync::mpsc;
 
 /// Most bytes that one cell may say in all: results, streams and traces together.
 const MOST: usize = 64 << 20;
+/// What each thing that is said counts besides its text, in bytes: what it takes while it waits.
+const EACH: usize = 128;
 
 /// A cell to be run.
 #[derive(Debug, Clone)]
@@ -66,7 +68,14 @@ impl Said {
         match self {
             Said::Stdout(text) | Said::Stderr(text) => text.len(),
             Said::Result(..) => self.line().len(),
-            Said::Error { traceback, .. } => traceback.len(),
+            Said::Error {
+                name,
+                value,
+                traceback,
+            } => name
+                .len()
+                .saturating_add(value.len())
+                .saturating_add(traceback.len()),
             Said::Count(_) => 8,
         }
     }
@@ -84,29 +93,37 @@ fn now_ns() -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Enough;
 
-/// Where what comes of a cell goes.
+/// Where what comes of a cell goes. What a slow client has not heard yet waits there, 64 MiB at most: a kernel publishes to
+/// whoever reads, and throws away what is not read in time.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    to: mpsc::Sender<Said>,
+    to: mpsc::UnboundedSender<Said>,
     left: usize,
 }
 
 impl Listener {
-    pub(crate) fn new(to: mpsc::Sender<Said>) -> Listener {
+    pub(crate) fn new(to: mpsc::UnboundedSender<Said>) -> Listener {
         Listener { to, left: MOST }
     }
 
-    /// Says something. A slow listener makes the cell wait, nobody else.
-    pub(crate) async fn say(&mut self, said: Said) -> Result<(), Enough> {
-        let size = said.size();
+    /// Says something.
+    pub(crate) fn say(&mut self, said: Said) -> Result<(), Enough> {
+        let size = said.size().saturating_add(EACH);
         if size > self.left {
-            self.left = 0;
-            let text = format!("this cell has said {} MiB, the most that one may", MOST >> 20);
-            let _ = self.to.send(Said::failure("OutputLimit", text)).await; // gone or not, it is enough
+            if self.left > 0 {
+                self.left = 0;
+                let text = format!("this cell has said {} MiB, the most that one may", MOST >> 20);
+                let _ = self.to.send(Said::failure("OutputLimit", text)); // gone or not, it is enough
+            }
             return Err(Enough);
         }
         self.left -= size;
-        self.to.send(said).await.map_err(|_| Enough)
+        self.to.send(said).map_err(|_| Enough)
+    }
+
+    /// Whether nobody listens any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.to.is_closed()
     }
 
     /// Until nobody listens any more.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 
 /// Most contexts at once.
 const MOST: usize = 64;
@@ -60,6 +61,8 @@ pub(crate) enum ContextError {
     Busy,
     #[error("the directory {0} is not there")]
     Directory(String),
+    #[error("there are no random bits for its name")]
+    Random,
 }
 
 /// A context.
@@ -69,6 +72,25 @@ pub(crate) struct Context {
     pub cwd: PathBuf,
     engine: tokio::sync::Mutex<Engine>,
     waiting: AtomicUsize,
+    /// Changed when what runs or waits in it is to end.
+    stops: watch::Sender<Stop>,
+}
+
+/// Why what runs or waits in a context is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    No,
+    Restarted,
+    Removed,
+}
+
+impl Stop {
+    fn why(self) -> &'static str {
+        match self {
+            Stop::Removed => "its context was removed",
+            Stop::No | Stop::Restarted => "its context was restarted",
+        }
+    }
 }
 
 /// What runs the cells of a context.
@@ -87,11 +109,10 @@ pub(crate) struct Contexts {
     all: Mutex<HashMap<String, Arc<Context>>>,
 }
 
-fn random() -> String {
+fn random() -> Result<String, ContextError> {
     let mut bytes = [0u8; 16];
-    // Names have to differ, no more; without random bits they are all one, which is refused.
-    let _ = getrandom::fill(&mut bytes);
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    getrandom::fill(&mut bytes).map_err(|_| ContextError::Random)?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }
 
 impl Contexts {
@@ -116,6 +137,7 @@ impl Contexts {
             cwd,
             engine: tokio::sync::Mutex::new(Engine::None),
             waiting: AtomicUsize::new(0),
+            stops: watch::Sender::new(Stop::No),
         });
         all.insert(id, made.clone());
         Ok(made)
@@ -129,7 +151,7 @@ impl Contexts {
         if !cwd.is_dir() {
             return Err(ContextError::Directory(cwd.display().to_string()));
         }
-        self.add(random(), known, cwd)
+        self.add(random()?, known, cwd)
     }
 
     /// The one that is meant: by id, else the default one of a language.
@@ -173,6 +195,7 @@ impl Contexts {
             .remove(id)
             .ok_or_else(|| ContextError::Unknown(id.chars().take(64).collect()))?;
         drop(all);
+        gone.stops.send_replace(Stop::Removed);
         tokio::spawn(async move { *gone.engine.lock().await = Engine::None });
         Ok(())
     }
@@ -191,37 +214,62 @@ impl Contexts {
     }
 
     /// Runs a cell in a context, after those that came before it.
-    pub(crate) async fn run(
+    pub(crate) async fn run(&self, turn: &Turn, cell: &Cell, to: &mut Listener) {
+        let context = turn.context.clone();
+        let mut stops = turn.stops.clone();
+        let mut engine = tokio::select! {
+            biased;
+            stop = stopped(&mut stops) => {
+                let _ = to.say(Said::failure("ContextEnded", stop.why())); // gone or not, it is not run
+                return;
+            }
+            () = to.gone() => return,
+            engine = context.engine.lock() => engine,
+        };
+        if to.is_gone() {
+            return;
+        }
+        let ended = tokio::select! {
+            biased;
+            stop = stopped(&mut stops) => {
+                *engine = Engine::None;
+                let _ = to.say(Said::failure("ContextEnded", stop.why())); // gone or not, it has ended
+                return;
+            }
+            ended = self.turn(&context, &mut engine, cell, to) => ended,
+        };
+        if let Some(why) = ended {
+            *engine = Engine::Ended;
+            let _ = to.say(Said::failure("ContextEnded", why)); // gone or not, the next cell is told
+        }
+    }
+
+    /// Runs a cell whose turn it is; answers why the interpreter ended, if it did.
+    async fn turn(
         &self,
         context: &Context,
+        engine: &mut Engine,
         cell: &Cell,
         to: &mut Listener,
-    ) -> Result<(), ContextError> {
-        let _turn = Turn::take(&context.waiting)?;
-        let mut engine = context.engine.lock().await;
+    ) -> Option<String> {
         if matches!(*engine, Engine::Ended) {
             let note = "the interpreter of this context had ended: this cell runs in a new one, without what earlier cells left\n";
-            let _ = to.say(Said::Stderr(note.into())).await; // gone or not is seen by what follows
+            let _ = to.say(Said::Stderr(note.into())); // gone or not is seen by what follows
         }
         if matches!(*engine, Engine::None | Engine::Ended) {
             *engine = match self.start(context).await {
                 Ok(engine) => engine,
                 Err(why) => {
-                    let _ = to.say(Said::failure("ContextError", why)).await;
-                    return Ok(());
+                    let _ = to.say(Said::failure("ContextError", why)); // gone or not, it is not run
+                    return None;
                 }
             };
         }
-        let ended = match &mut *engine {
+        match engine {
             Engine::Kernel(kernel) => kernel.run(cell, to).await.err().map(|e| e.to_string()),
             Engine::Driver(driver) => driver.run(cell, to).await.err().map(|e| e.to_string()),
             Engine::None | Engine::Ended => None,
-        };
-        if let Some(why) = ended {
-            *engine = Engine::Ended;
-            let _ = to.say(Said::failure("ContextEnded", why)).await;
         }
-        Ok(())
     }
 
     async fn start(&self, context: &Context) -> Result<Engine, String> {
@@ -242,30 +290,61 @@ impl Contexts {
         }
     }
 
-    /// Gives a context a new interpreter.
+    /// Gives a context a new interpreter. What ran or waited in it ends.
     pub(crate) async fn restart(&self, context: &Context) -> Result<(), String> {
+        context.stops.send_modify(|stop| {
+            if *stop != Stop::Removed {
+                *stop = Stop::Restarted;
+            }
+        });
+        let mut stops = context.stops.subscribe();
         let mut engine = context.engine.lock().await;
+        if *stops.borrow_and_update() == Stop::Removed {
+            return Err(Stop::Removed.why().to_owned());
+        }
         *engine = Engine::None;
-        *engine = self.start(context).await?;
+        tokio::select! {
+            started = self.start(context) => *engine = started?,
+            stop = stopped(&mut stops) => if stop == Stop::Removed {
+                return Err(stop.why().to_owned());
+            }, // another restart comes after this one, and makes the context what it is to be
+        }
         Ok(())
     }
 }
 
-/// A place in the queue of a context.
-struct Turn<'a>(&'a AtomicUsize);
-
-impl<'a> Turn<'a> {
-    fn take(waiting: &'a AtomicUsize) -> Result<Turn<'a>, ContextError> {
-        if waiting.fetch_add(1, Ordering::SeqCst) >= WAITING {
-            waiting.fetch_sub(1, Ordering::SeqCst);
-            return Err(ContextError::Busy);
-        }
-        Ok(Turn(waiting))
+/// Until what runs is to end, and why.
+async fn stopped(stops: &mut watch::Receiver<Stop>) -> Stop {
+    match stops.changed().await {
+        Ok(()) => *stops.borrow_and_update(),
+        Err(_) => Stop::Removed, // whoever could say so has gone with the context
     }
 }
 
-impl Drop for Turn<'_> {
+/// A place in the queue of a context.
+pub(crate) struct Turn {
+    context: Arc<Context>,
+    stops: watch::Receiver<Stop>,
+}
+
+impl Turn {
+    /// Takes the last one.
+    pub(crate) fn take(context: Arc<Context>) -> Result<Turn, ContextError> {
+        let mut stops = context.stops.subscribe();
+        if *stops.borrow_and_update() == Stop::Removed {
+            return Err(ContextError::Unknown(context.id.clone()));
+        }
+        // One of them runs.
+        if context.waiting.fetch_add(1, Ordering::SeqCst) > WAITING {
+            context.waiting.fetch_sub(1, Ordering::SeqCst);
+            return Err(ContextError::Busy);
+        }
+        Ok(Turn { context, stops })
+    }
+}
+
+impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.context.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -89,7 +89,11 @@ impl Driver {
     /// Runs a cell. An error means that the driver is of no use any more.
     pub(crate) async fn run(&mut self, cell: &Cell, to: &mut Listener) -> Result<(), DriverError> {
         self.count += 1;
-        if to.say(Said::Count(self.count)).await == Err(Enough) {
+        if to.say(Said::Count(self.count)) == Err(Enough) {
+            return Ok(());
+        }
+        if self.kind == Kind::Bash && cell.code.contains('\0') {
+            let _ = to.say(Said::failure("SyntaxError", "a shell reads no NUL")); // gone or not, it is not run
             return Ok(());
         }
         let request = json!({"code": cell.code, "env": cell.env});
@@ -137,7 +141,7 @@ impl Driver {
                 vec![Piece { text, mark: None }]
             });
             for said in pieces.into_iter().flat_map(|p| self.understand(p, is_out)) {
-                if interrupted.is_none() && to.say(said).await == Err(Enough) {
+                if interrupted.is_none() && to.say(said) == Err(Enough) {
                     interrupted = Some(self.interrupt());
                 }
             }

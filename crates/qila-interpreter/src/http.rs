@@ -1,7 +1,7 @@
 //! What is asked over HTTP.
 use crate::Interpret;
-use crate::cell::{Cell, Listener, Said};
-use crate::contexts::{Context, ContextError, Contexts};
+use crate::cell::{Cell, Listener};
+use crate::contexts::{Context, ContextError, Contexts, Turn};
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
@@ -18,8 +18,6 @@ use tokio::sync::mpsc;
 
 /// Largest request in bytes.
 const BODY: usize = 16 << 20;
-/// Things said that wait for whoever asked.
-const QUEUE: usize = 16;
 /// Time after which a cell that says nothing is shown to be there all the same.
 const ALIVE: Duration = Duration::from_secs(5);
 
@@ -64,6 +62,7 @@ fn refuse(error: &ContextError) -> Response {
         ContextError::Unknown(_) => StatusCode::NOT_FOUND,
         ContextError::Language(_) | ContextError::Directory(_) => StatusCode::BAD_REQUEST,
         ContextError::Full | ContextError::Busy => StatusCode::TOO_MANY_REQUESTS,
+        ContextError::Random => StatusCode::INTERNAL_SERVER_ERROR,
     };
     (
         status,
@@ -79,6 +78,12 @@ fn malformed(e: &dyn std::fmt::Display) -> Response {
 
 fn shown(context: &Context) -> Value {
     json!({"id": context.id, "language": context.language.name(), "cwd": context.cwd.to_string_lossy()})
+}
+
+/// As every shell understands it.
+fn is_variable(name: &str, value: &str) -> bool {
+    let begins = |c: char| c.is_ascii_alphabetic() || c == '_';
+    name.starts_with(begins) && name.chars().all(|c| begins(c) || c.is_ascii_digit()) && !value.contains('\0')
 }
 
 async fn list(State(contexts): Shared) -> Json<Value> {
@@ -137,14 +142,16 @@ async fn execute(State(contexts): Shared, body: Bytes) -> Response {
         code: wish.code,
         env: wish.env_vars.unwrap_or_default(),
     };
-    let (give, take) = mpsc::channel(QUEUE);
-    let mut to = Listener::new(give.clone());
-    tokio::spawn(async move {
-        if let Err(e) = contexts.run(&context, &cell, &mut to).await {
-            let _ = to.say(Said::failure("ContextError", e.to_string())).await;
-        }
-    });
-    drop(give);
+    if !cell.env.iter().all(|(name, value)| is_variable(name, value)) {
+        return malformed(&"a variable's name is letters, digits and _, and its value has no NUL");
+    }
+    let turn = match Turn::take(context) {
+        Ok(turn) => turn,
+        Err(e) => return refuse(&e),
+    };
+    let (give, take) = mpsc::unbounded_channel();
+    let mut to = Listener::new(give);
+    tokio::spawn(async move { contexts.run(&turn, &cell, &mut to).await });
     // When whoever asked goes away, so does the receiver, and the cell is interrupted.
     let lines = stream::unfold(Some(take), |take| async move {
         let mut take = take?;

@@ -1,29 +1,27 @@
 //! Python: one `ipykernel`, and the conversation with it over ZeroMQ.
+use crate::birth::{self, Place};
 use crate::cell::{Cell, Enough, Listener, Said};
+use crate::heard::Heard;
 use crate::mime::parts;
-use jupyter_protocol::connection_info::{ConnectionInfo, Transport};
 use jupyter_protocol::messaging::{
-    ExecuteRequest, ExecutionState, JupyterMessage, JupyterMessageContent, KernelInfoRequest, Stdio,
+    ExecuteRequest, ExecutionState, JupyterMessage, JupyterMessageContent, ReplyStatus, Stdio,
 };
-use jupyter_zmq_client::{
-    ClientIoPubConnection, ClientShellConnection, create_client_iopub_connection,
-    create_client_shell_connection_with_identity, peek_ports, peer_identity_for_session,
-};
+use jupyter_zmq_client::ClientShellConnection;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Map, Value};
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
-use std::process::Stdio as Streams;
+use std::path::Path;
 use std::time::Duration;
-use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::process::Child;
+use tokio::time::{Instant, timeout};
 
 /// Run in every new kernel before anything else.
 const STARTUP: &str = include_str!("drivers/startup.py");
-/// How long a kernel may take until it answers.
-const BIRTH: Duration = Duration::from_secs(60);
+/// How long code of our own may take in a kernel.
+const QUIET: Duration = Duration::from_secs(60);
 /// How long an interrupted cell may take to end.
 const ENDING: Duration = Duration::from_secs(5);
+/// How long what a kernel published before it ended may take to come.
+const LAST: Duration = Duration::from_millis(100);
 
 /// Why a kernel is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -40,203 +38,192 @@ pub(crate) enum KernelError {
 pub(crate) struct Kernel {
     child: Child,
     shell: ClientShellConnection,
-    iopub: ClientIoPubConnection,
-    file: PathBuf,
+    heard: Heard,
+    _place: Place,
 }
 
-fn random() -> Result<String, KernelError> {
-    let mut bytes = [0u8; 16];
-    getrandom::fill(&mut bytes).map_err(|e| KernelError::Start(e.to_string()))?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
-}
-
-fn confused(e: impl std::fmt::Display) -> KernelError {
+pub(crate) fn confused(e: impl std::fmt::Display) -> KernelError {
     KernelError::Confused(e.to_string())
 }
 
 impl Kernel {
     /// Starts one, in a directory.
     pub(crate) async fn start(python: &str, cwd: &Path) -> Result<Kernel, KernelError> {
-        let start = |e: &dyn std::fmt::Display| KernelError::Start(e.to_string());
-        let ports = peek_ports(IpAddr::V4(Ipv4Addr::LOCALHOST), 5)
-            .await
-            .map_err(|e| start(&e))?;
-        let [shell_port, iopub_port, stdin_port, control_port, hb_port] =
-            <[u16; 5]>::try_from(ports).map_err(|_| KernelError::Start("there are no ports".into()))?;
-        let info = ConnectionInfo {
-            ip: "127.0.0.1".into(),
-            transport: Transport::TCP,
-            shell_port,
-            iopub_port,
-            stdin_port,
-            control_port,
-            hb_port,
-            key: random()?,
-            signature_scheme: "hmac-sha256".into(),
-            kernel_name: Some("python3".into()),
-        };
-        let file = std::env::temp_dir().join(format!(".kernel-{}.json", random()?));
-        write_private(&file, &info)?;
-        let child = Command::new(python)
-            .args(["-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f"])
-            .arg(&file)
-            .env("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-            .current_dir(cwd)
-            .process_group(0)
-            .stdin(Streams::null())
-            .stdout(Streams::null())
-            .stderr(Streams::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|e| start(&format!("{python}: {e}")))?;
-        let mut child = child;
-        let session = random()?;
-        let joined = timeout(BIRTH, join(&mut child, &info, &session)).await;
-        let (shell, iopub) = match joined {
-            Ok(Ok(both)) => both,
-            Ok(Err(e)) => {
-                let _ = std::fs::remove_file(&file);
-                return Err(e);
-            }
-            Err(_) => {
-                let _ = std::fs::remove_file(&file);
-                return Err(KernelError::Start(format!(
-                    "it did not answer within {} s",
-                    BIRTH.as_secs()
-                )));
-            }
-        };
+        let born = birth::start(python, cwd).await?;
         let mut kernel = Kernel {
-            child,
-            shell,
-            iopub,
-            file,
+            child: born.child,
+            shell: born.shell,
+            heard: Heard::new(born.iopub),
+            _place: born.place,
         };
-        let _ = std::fs::remove_file(&kernel.file); // read by now, and its key is of no use to anybody else
-        kernel.quietly(STARTUP).await?;
-        Ok(kernel)
-    }
-
-    async fn quietly(&mut self, code: &str) -> Result<(), KernelError> {
-        let id = self.ask(code, true).await?;
-        loop {
-            let message = timeout(BIRTH, self.iopub.read())
-                .await
-                .map_err(|_| KernelError::Ended)?
-                .map_err(confused)?;
-            if of(&message, &id) && is_idle(&message.content) {
-                return self.reply(&id).await;
+        match kernel.quietly(STARTUP).await? {
+            ReplyStatus::Ok => Ok(kernel),
+            ReplyStatus::Error | ReplyStatus::Aborted => {
+                Err(KernelError::Start("its IPython is not one that is known".into()))
             }
         }
     }
 
-    async fn ask(&mut self, code: &str, silent: bool) -> Result<String, KernelError> {
-        let request = ExecuteRequest {
-            code: code.to_owned(),
-            silent,
-            store_history: !silent,
-            user_expressions: None,
-            allow_stdin: false,
-            // Nothing is ever queued behind a cell: there is nothing to be thrown away when it fails.
-            stop_on_error: false,
-        };
-        let message = JupyterMessage::new(request, None);
+    /// Runs code of our own, of which nothing is told.
+    async fn quietly(&mut self, code: &str) -> Result<ReplyStatus, KernelError> {
+        let message = request(code, true);
         let id = message.header.msg_id.clone();
         self.shell.send(message).await.map_err(confused)?;
-        Ok(id)
-    }
-
-    async fn reply(&mut self, id: &str) -> Result<(), KernelError> {
-        loop {
-            let message = timeout(ENDING, self.shell.read())
-                .await
-                .map_err(|_| KernelError::Ended)?
-                .map_err(confused)?;
-            if of(&message, id) {
-                return Ok(());
-            }
+        tokio::select! {
+            status = reply(&mut self.shell, &id) => status,
+            _ = self.child.wait() => Err(KernelError::Ended),
+            () = tokio::time::sleep(QUIET) => Err(KernelError::Ended),
         }
     }
 
     /// Runs a cell. An error means that the kernel is of no use any more.
     pub(crate) async fn run(&mut self, cell: &Cell, to: &mut Listener) -> Result<(), KernelError> {
         if !cell.env.is_empty() {
-            self.quietly(&format!("_qila_environment({})", python_text(&cell.env)))
-                .await?;
-        }
-        let id = self.ask(&cell.code, false).await?;
-        let mut interrupted = None;
-        loop {
-            let ending = interrupted;
-            let message = tokio::select! {
-                message = self.iopub.read() => message.map_err(confused)?,
-                _ = self.child.wait() => return Err(KernelError::Ended),
-                () = to.gone(), if ending.is_none() => {
-                    interrupted = Some(self.interrupt());
-                    continue;
-                }
-                () = until(ending) => return Err(KernelError::Ended), // it does not let itself be interrupted
-            };
-            if !of(&message, &id) {
-                continue;
-            }
-            if is_idle(&message.content) {
-                break;
-            }
-            if let Some(said) = said(message.content)
-                && interrupted.is_none()
-                && to.say(said).await == Err(Enough)
-            {
-                interrupted = Some(self.interrupt());
+            let set = format!("get_ipython()._qila_environment({})", python_text(&cell.env));
+            if self.quietly(&set).await? != ReplyStatus::Ok {
+                let why = "its variables cannot be set, and it was not run";
+                let _ = to.say(Said::failure("EnvironmentError", why)); // gone or not, it is not run
+                return Ok(());
             }
         }
-        self.reply(&id).await?;
+        let message = request(&cell.code, false);
+        let id = message.header.msg_id.clone();
+        self.heard.want(Some(&id));
+        self.shell.send(message).await.map_err(confused)?;
+        let done = self.hear(&id, to).await;
+        self.heard.want(None);
+        done?;
         if !cell.env.is_empty() {
-            self.quietly("_qila_environment(None)").await?;
+            self.quietly("get_ipython()._qila_environment(None)").await?;
         }
         Ok(())
     }
 
-    /// Interrupts what runs; answers until when it has to have ended.
-    fn interrupt(&self) -> tokio::time::Instant {
-        if let Some(pid) = self
-            .child
-            .id()
-            .and_then(|p| i32::try_from(p).ok())
-            .and_then(Pid::from_raw)
-        {
-            let _ = kill_process_group(pid, Signal::INT); // one that is gone is seen to be
+    /// Until a cell has ended: it has been answered, and all that it published has come.
+    async fn hear(&mut self, id: &str, to: &mut Listener) -> Result<(), KernelError> {
+        let (mut answered, mut idle) = (false, false);
+        let mut interrupted = false;
+        let mut end: Option<Instant> = None;
+        while !(answered && idle) {
+            let heard = tokio::select! {
+                heard = self.heard.next(), if !idle => heard.ok_or_else(|| confused("it makes no sense"))?,
+                answer = reply(&mut self.shell, id), if !answered => {
+                    answer?;
+                    answered = true;
+                    end = Some(Instant::now() + ENDING);
+                    continue;
+                }
+                _ = self.child.wait() => {
+                    self.last_words(to).await;
+                    return Err(KernelError::Ended);
+                }
+                () = to.gone(), if !interrupted => {
+                    interrupted = true;
+                    self.interrupt();
+                    end = Some(Instant::now() + ENDING);
+                    continue;
+                }
+                () = until(end) => {
+                    if !answered {
+                        return Err(KernelError::Ended); // it does not let itself be interrupted
+                    }
+                    let lost = "some of what this cell said was lost";
+                    let _ = to.say(Said::failure("OutputLost", lost)); // gone or not, the cell has ended
+                    return Ok(());
+                }
+            };
+            let said = match heard {
+                Ok(message) if is_idle(&message.content) => {
+                    idle = true;
+                    end = end.or(Some(Instant::now() + ENDING));
+                    continue;
+                }
+                Ok(message) => said(message.content),
+                Err(why) => Some(Said::failure("MalformedMessage", why)),
+            };
+            if answered {
+                end = Some(Instant::now() + ENDING); // more comes
+            }
+            if let Some(said) = said
+                && !interrupted
+                && to.say(said) == Err(Enough)
+            {
+                interrupted = true;
+                self.interrupt();
+                end = Some(Instant::now() + ENDING);
+            }
         }
-        tokio::time::Instant::now() + ENDING
+        Ok(())
+    }
+
+    /// What a kernel that has ended had published before.
+    async fn last_words(&mut self, to: &mut Listener) {
+        while let Ok(Some(Ok(message))) = timeout(LAST, self.heard.next()).await {
+            if let Some(said) = said(message.content)
+                && to.say(said) == Err(Enough)
+            {
+                return;
+            }
+        }
+    }
+
+    /// Interrupts what runs, and what that has started.
+    fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.id().and_then(|p| i32::try_from(p).ok());
+        if let Some(pid) = id.and_then(Pid::from_raw) {
+            let _ = kill_process_group(pid, signal); // one that is gone is seen to be
+        }
     }
 }
 
 impl Drop for Kernel {
     fn drop(&mut self) {
-        // What it has started goes with it.
-        if let Some(pid) = self
-            .child
-            .id()
-            .and_then(|p| i32::try_from(p).ok())
-            .and_then(Pid::from_raw)
-        {
-            let _ = kill_process_group(pid, Signal::KILL);
+        self.signal(Signal::KILL); // what it has started goes with it
+    }
+}
+
+fn request(code: &str, silent: bool) -> JupyterMessage {
+    let request = ExecuteRequest {
+        code: code.to_owned(),
+        silent,
+        store_history: !silent,
+        user_expressions: None,
+        allow_stdin: false,
+        // Nothing is ever queued behind a cell: there is nothing to be thrown away when it fails.
+        stop_on_error: false,
+    };
+    JupyterMessage::new(request, None)
+}
+
+/// How a request was answered.
+async fn reply(shell: &mut ClientShellConnection, id: &str) -> Result<ReplyStatus, KernelError> {
+    loop {
+        let message = shell.read().await.map_err(confused)?;
+        if of(&message, id) {
+            return match message.content {
+                JupyterMessageContent::ExecuteReply(reply) => Ok(reply.status),
+                _ => Err(confused("a request to run is answered with something else")),
+            };
         }
     }
 }
 
-async fn until(end: Option<tokio::time::Instant>) {
+async fn until(end: Option<Instant>) {
     match end {
         Some(end) => tokio::time::sleep_until(end).await,
         None => std::future::pending().await,
     }
 }
 
-fn of(message: &JupyterMessage, id: &str) -> bool {
+pub(crate) fn of(message: &JupyterMessage, id: &str) -> bool {
     message.parent_header.as_ref().is_some_and(|p| p.msg_id == id)
 }
 
-fn is_idle(content: &JupyterMessageContent) -> bool {
+pub(crate) fn is_idle(content: &JupyterMessageContent) -> bool {
     matches!(content, JupyterMessageContent::Status(s) if s.execution_state == ExecutionState::Idle)
 }
 
@@ -270,90 +257,6 @@ fn bundle<T: serde::Serialize>(media: &T) -> Map<String, Value> {
         Ok(Value::Object(map)) => map,
         _ => Map::new(),
     }
-}
-
-/// Waits until it answers on both sockets, or ends.
-async fn join(
-    child: &mut Child,
-    info: &ConnectionInfo,
-    session: &str,
-) -> Result<(ClientShellConnection, ClientIoPubConnection), KernelError> {
-    tokio::select! {
-        ended = child.wait() => {
-            let how = ended.map_or_else(|e| e.to_string(), |s| s.to_string());
-            let why = words(child).await;
-            let hint = if why.contains("ipykernel") { "; `pip install ipykernel` in the sandbox's template" } else { "" };
-            Err(KernelError::Start(format!("it ended at once ({how}): {}{hint}", why.trim())))
-        }
-        joined = connect(info, session) => joined,
-    }
-}
-
-async fn words(child: &mut Child) -> String {
-    use tokio::io::AsyncReadExt;
-    let mut text = Vec::new();
-    if let Some(err) = &mut child.stderr {
-        let _ = timeout(Duration::from_millis(200), err.take(4096).read_to_end(&mut text)).await;
-    }
-    String::from_utf8_lossy(&text).into_owned()
-}
-
-async fn connect(
-    info: &ConnectionInfo,
-    session: &str,
-) -> Result<(ClientShellConnection, ClientIoPubConnection), KernelError> {
-    let identity = peer_identity_for_session(session).map_err(confused)?;
-    let shell = loop {
-        match create_client_shell_connection_with_identity(info, session, identity.clone()).await {
-            Ok(shell) => break shell,
-            // It does not listen yet.
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    };
-    let iopub = loop {
-        match create_client_iopub_connection(info, "", session).await {
-            Ok(iopub) => break iopub,
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    };
-    let (mut shell, mut iopub) = (shell, iopub);
-    // A subscription takes effect some time after it was asked for: it is there when what is asked comes out of it.
-    loop {
-        let message = JupyterMessage::new(KernelInfoRequest {}, None);
-        let id = message.header.msg_id.clone();
-        shell.send(message).await.map_err(confused)?;
-        loop {
-            if of(&shell.read().await.map_err(confused)?, &id) {
-                break;
-            }
-        }
-        if let Ok(heard) = timeout(Duration::from_millis(100), idle(&mut iopub, &id)).await {
-            heard?;
-            return Ok((shell, iopub));
-        }
-    }
-}
-
-async fn idle(iopub: &mut ClientIoPubConnection, id: &str) -> Result<(), KernelError> {
-    loop {
-        let message = iopub.read().await.map_err(confused)?;
-        if of(&message, id) && is_idle(&message.content) {
-            return Ok(());
-        }
-    }
-}
-
-fn write_private(file: &Path, info: &ConnectionInfo) -> Result<(), KernelError> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let start = |e: &dyn std::fmt::Display| KernelError::Start(e.to_string());
-    let text = serde_json::to_vec(info).map_err(|e| start(&e))?;
-    let made = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file);
-    made.and_then(|mut f| f.write_all(&text)).map_err(|e| start(&e))
 }
 
 /// A map of texts as Python writes one: JSON's strings are Python's, as far as they go.

@@ -4,9 +4,11 @@
 //! Python is a real `ipykernel`, spoken to over ZeroMQ; bash and JavaScript are programs that live as long as their context.
 #![forbid(unsafe_code)]
 
+mod birth;
 mod cell;
 mod contexts;
 mod driver;
+mod heard;
 mod http;
 mod kernel;
 mod mime;

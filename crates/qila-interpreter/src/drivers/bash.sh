@@ -3,7 +3,7 @@
 __qila_mark=$QILA_MARK
 unset QILA_MARK
 trap ':' INT
-exec 9<&0 </dev/null
+exec 9<&0 </dev/null 7>&1 8>&2 # marks are seen wherever a cell has sent its own output
 __qila_read() { # length -> __qila_word
     __qila_word=
     [ "$1" -eq 0 ] || LC_ALL=C IFS= read -r -d '' -N "$1" -u 9 __qila_word
@@ -21,7 +21,7 @@ while IFS= read -r -u 9 __qila_n; do
     done
     IFS= read -r -u 9 __qila_length
     __qila_read "$__qila_length"
-    eval "$__qila_word" 9<&-
+    eval "$__qila_word" 7>&- 8>&- 9<&-
     __qila_status=$?
     for ((__qila_i = 0; __qila_i < ${#__qila_names[@]}; __qila_i++)); do
         if [ "${__qila_old[__qila_i]}" = $'\x1e' ]; then
@@ -30,6 +30,6 @@ while IFS= read -r -u 9 __qila_n; do
             export "${__qila_names[__qila_i]}=${__qila_old[__qila_i]}"
         fi
     done
-    printf '\x1e%s %s\n' "$__qila_mark" "$__qila_status"
-    printf '\x1e%s 0\n' "$__qila_mark" >&2
+    printf '\x1e%s %s\n' "$__qila_mark" "$__qila_status" >&7
+    printf '\x1e%s 0\n' "$__qila_mark" >&8
 done

@@ -18,8 +18,8 @@ def _qila_start():
             saved[name] = os.environ.get(name)
             os.environ[name] = value
 
-    get_ipython().user_ns_hidden["_qila_environment"] = environment
-    get_ipython().user_ns["_qila_environment"] = environment
+    # Not among the names of cells, which `%reset` and `del` take away.
+    get_ipython()._qila_environment = environment
 
     from IPython.core.formatters import BaseFormatter
     from traitlets import ObjectName, Unicode
