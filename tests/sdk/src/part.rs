@@ -57,6 +57,7 @@ pub fn run(part: Part, server: &Server, template: &str) -> Result<Vec<Checked>, 
     command
         .env("QILA_SDK_TEMPLATE", template)
         .env("PYTHONDONTWRITEBYTECODE", "1");
+    command.envs(server.successor());
     for variable in [
         "E2B_DEBUG",
         "E2B_DOMAIN",

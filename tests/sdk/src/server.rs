@@ -128,6 +128,17 @@ impl Server {
         }
     }
 
+    /// Variables for a program that kills the server and starts another in its place.
+    pub fn successor(&self) -> [(&'static str, String); 3] {
+        let qila = host::qila().map(|q| q.display().to_string()).unwrap_or_default();
+        let home = self.scratch.path().join("home").display().to_string();
+        [
+            ("QILA_SDK_PID", self.child.id().to_string()),
+            ("QILA_SDK_QILA", qila),
+            ("QILA_HOME", home),
+        ]
+    }
+
     /// What it wrote to its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default()

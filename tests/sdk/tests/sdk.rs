@@ -88,6 +88,11 @@ fn python_asynchronous() {
 }
 
 #[test]
+fn python_crash() {
+    made(Part::Python("crash"), base);
+}
+
+#[test]
 fn node_sandboxes() {
     made(Part::Node("sandboxes"), base);
 }
