@@ -137,6 +137,70 @@ async fn pictures_tables_and_the_data_in_them() {
 }
 
 #[tokio::test]
+async fn data_of_figures_and_tables_is_right_or_left_out() {
+    if !kernel() {
+        return;
+    }
+    let server = server(&python()).await;
+    let ran = server.cell("python", "import matplotlib.pyplot as plt, pandas as pd\nplt.plot([1, 2, 3], [1, float('inf'), float('nan')]); plt.show()").await;
+    let chart = &ran.of("result")[0]["chart"];
+    assert_eq!(
+        chart["elements"][0]["points"],
+        json!([[1, 1.0], [2, null], [3, null]]),
+        "{ran:?}"
+    );
+    for (code, labels) in [
+        ("plt.bar([0, 1], [3, 4]); plt.show()", json!(["0.0", "1.0"])),
+        ("plt.barh(['a', 'b'], [3, 4]); plt.show()", json!(["a", "b"])),
+        (
+            "pd.DataFrame({'p': [1, 2], 'q': [3, 4]}).plot.box(); plt.show()",
+            json!(["p", "q"]),
+        ),
+    ] {
+        let ran = server.cell("python", code).await;
+        let elements = ran
+            .of("result")
+            .into_iter()
+            .find_map(|r| r["chart"]["elements"].as_array());
+        let found: Value = elements
+            .unwrap_or_else(|| panic!("{ran:?}"))
+            .iter()
+            .map(|e| e["label"].clone())
+            .collect();
+        assert_eq!(found, labels, "{code}");
+    }
+    // A picture without its data is one all the same.
+    for code in [
+        "plt.plot(range(200_000)); plt.show()",
+        "plt.figure().add_subplot(projection='3d').scatter([1], [2], [3]); plt.show()",
+    ] {
+        let ran = server.cell("python", code).await;
+        let shown = ran.of("result")[0];
+        assert!(shown["png"].is_string(), "{code}");
+        let kind = &shown["chart"]["type"];
+        assert!(kind.is_null() || kind == "unknown", "{code}: {kind}");
+    }
+    let ran = server
+        .cell(
+            "python",
+            "pd.DataFrame({'t': [pd.Timestamp('2024'), pd.NaT], 'f': [1.5, float('inf')]})",
+        )
+        .await;
+    assert_eq!(
+        ran.main()["data"],
+        json!({"t": ["2024-01-01T00:00:00", null], "f": [1.5, null]})
+    );
+    for code in [
+        "pd.DataFrame([[1, 2]], columns=['a', 'a'])",
+        "pd.DataFrame({n: range(1000) for n in range(60)})",
+    ] {
+        let ran = server.cell("python", code).await;
+        assert!(ran.main()["html"].as_str().unwrap().contains("<table"));
+        assert!(ran.main()["data"].is_null(), "{code}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_goes_away_interrupts_its_cell() {
     if !kernel() {
         return;

@@ -2,8 +2,10 @@
 
 
 def _qila_start():
+    import math
     import os
 
+    most = 50_000  # points of a figure, or fields of a table, of which data is taken: more is for programs, in files
     saved = {}
 
     def environment(values):
@@ -37,12 +39,12 @@ def _qila_start():
     def plain(value):
         if hasattr(value, "item"):
             value = value.item()
-        if isinstance(value, float) and value != value:
-            return None
-        if value is None or isinstance(value, (bool, int, float, str)):
+        if isinstance(value, float):
+            return value if math.isfinite(value) else None  # JSON has no word for the others
+        if value is None or isinstance(value, (bool, int, str)):
             return value
         if hasattr(value, "isoformat"):
-            return value.isoformat()
+            return value.isoformat() if value == value else None
         return str(value)
 
     def split(label):
@@ -78,6 +80,8 @@ def _qila_start():
         from matplotlib.patches import Rectangle, Wedge
 
         title = axes.get_title()
+        if axes.name != "rectilinear":
+            return {"type": "unknown", "title": title, "elements": []}  # what is round or deep is not told by x and y
         wedges = [p for p in axes.patches if isinstance(p, Wedge)]
         if wedges:
             labels = [t.get_text() for t in axes.texts]
@@ -106,7 +110,7 @@ def _qila_start():
                 own = [t.get_text() for t in axes.get_yticklabels()] if flat else names
                 for i, r in enumerate(rects):
                     value = r.get_width() if flat else r.get_height()
-                    label = own[i] if len(own) == len(rects) else plain(r.get_y() if flat else r.get_x())
+                    label = own[i] if len(own) == len(rects) else plain(r.get_y() + r.get_height() / 2 if flat else r.get_x() + r.get_width() / 2)
                     elements.append({"label": str(label), "group": group_name, "value": plain(value)})
             ends = two(axes)
             return {
@@ -121,6 +125,11 @@ def _qila_start():
         boxes = getattr(axes, "_qila_boxes", None)
         if boxes:
             ends = two(axes)
+            flat, boxes = boxes
+            # Names that were given later, too.
+            names = [t.get_text() for t in (axes.get_yticklabels() if flat else axes.get_xticklabels())]
+            if len(names) == len(boxes) and all(names):
+                boxes = [dict(box, label=name) for box, name in zip(boxes, names)]
             return {
                 "type": "box_and_whisker",
                 "title": title,
@@ -159,9 +168,18 @@ def _qila_start():
             return chart
         return {"type": "unknown", "title": title, "elements": []}
 
+    def size(axes):
+        from matplotlib.collections import PathCollection
+
+        lines = sum(len(line.get_xdata(orig=False)) for line in axes.get_lines())
+        clouds = sum(len(c.get_offsets()) for c in axes.collections if isinstance(c, PathCollection))
+        return lines + clouds + len(axes.patches)
+
     def chart(figure):
         # A figure without data of a kind that is known has a picture all the same.
         try:
+            if sum(map(size, figure.axes)) > most:
+                return None
             charts = [one(axes) for axes in figure.axes]
         except Exception:
             return None
@@ -174,7 +192,7 @@ def _qila_start():
 
     def data(frame):
         try:
-            if frame.shape[0] > 10_000:
+            if frame.size > most or not frame.columns.is_unique:
                 return None
             return {str(name): [plain(v) for v in column.tolist()] for name, column in frame.items()}
         except Exception:
@@ -188,7 +206,8 @@ def _qila_start():
         def bxp(self, bxpstats, *args, **kwargs):
             stats = list(bxpstats)
             made = drawn(self, stats, *args, **kwargs)
-            self._qila_boxes = [
+            flat = kwargs.get("orientation") == "horizontal" or kwargs.get("vert") is False
+            self._qila_boxes = flat, [
                 {
                     "label": str(s.get("label", i + 1)),
                     "min": plain(s["whislo"]),
