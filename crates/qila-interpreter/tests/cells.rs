@@ -347,3 +347,38 @@ async fn javascript_remembers_and_awaits() {
     assert_eq!(ran.of("error")[0]["name"], "SyntaxError");
     assert_eq!(server.cell("javascript", "a").await.main()["text"], "20");
 }
+
+#[tokio::test]
+async fn a_script_that_is_interrupted_leaves_what_it_had_made() {
+    if !has("node", &["--version"]) {
+        println!("skipped: there is no node");
+        return;
+    }
+    let server = server("no-python").await;
+    server.cell("javascript", "let n = 0").await;
+    for (i, code) in [
+        "n += 1; console.log('on'); await new Promise(() => {})",
+        "n += 1; console.log('on'); new Promise(() => {})",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let (_, mut body) = server
+            .send(
+                "POST",
+                "/execute",
+                json!({"code": code, "language": "javascript"}),
+            )
+            .await;
+        loop {
+            let frame = http_body_util::BodyExt::frame(&mut body).await;
+            let text = frame.unwrap().unwrap().into_data().unwrap();
+            if String::from_utf8_lossy(&text).contains("\"on") {
+                break;
+            }
+        }
+        drop(body);
+        let ran = server.cell("javascript", "n").await;
+        assert_eq!(ran.main()["text"], (i + 1).to_string(), "{code}: {ran:?}");
+    }
+}

@@ -16,7 +16,10 @@ if (session._domain) {
   session._domain.removeAllListeners('error');
   session._domain.on('error', (error) => thrown(error));
 }
-process.on('SIGINT', () => {});
+// An interrupted cell that waits for something is not waited for any more. One that computes is ended with its context: where
+// Node 20's own `breakEvalOnSigint` is on, the second signal ends it always.
+let interrupted = () => {};
+process.on('SIGINT', () => interrupted());
 process.on('uncaughtException', (error) => process.stderr.write(`${error && error.stack ? error.stack : error}\n`));
 const say = (event) => process.stdout.write(`\x1e${mark} ${JSON.stringify(event)}\n`);
 const parts = (value) => {
@@ -30,6 +33,7 @@ const parts = (value) => {
   return out;
 };
 const run = (code) => new Promise((done) => {
+  interrupted = () => done([new Error('the cell was interrupted')]);
   thrown = (error) => done([error === undefined || error === null ? new Error(String(error)) : error]);
   session.eval(`${code}\n`, session.context, 'cell', (error, value) => {
     Promise.resolve(value).then((settled) => done([error, settled]), (rejected) => done([rejected]));
