@@ -27,7 +27,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
 # Agents and clients of third parties, at pinned versions, while the compiler works. What could not be installed is skipped, and said.
-{ s=0; tests/agents/setup.sh || s=1; tests/protocols/setup.sh || s=1; tests/sdk/setup.sh || s=1; exit $s; } >"$log.setup" 2>&1 &
+{ s=0; tests/agents/setup.sh || s=1; tests/protocols/setup.sh || s=1; tests/sdk/setup.sh || s=1; crates/qila-sandbox/tests/zygote/setup.sh || s=1; exit $s; } >"$log.setup" 2>&1 &
 setup=$!
 cargo test --workspace --no-run
 wait "$setup" || { echo "some agents or clients could not be installed:"; tail -n 20 "$log.setup"; }

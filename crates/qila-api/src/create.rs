@@ -75,4 +75,6 @@ pub struct Fork {
     pub timeout: Option<Duration>,
     /// Its metadata instead.
     pub metadata: Option<BTreeMap<String, String>>,
+    /// Makes a repeated request answer the sandbox of the first.
+    pub idempotency_key: Option<String>,
 }

@@ -21,7 +21,7 @@ pub use id::{BadId, ProcessId, SandboxId, SnapshotId, Tenant};
 pub use node::Node;
 pub use process::{Attach, Exec, Input, Output, Process, ProcessInfo, Select, Size, Status};
 pub use sandbox::{Cursor, Event, Filter, LogLine, Metrics, Page, Sandbox, Snapshot, State};
-pub use template::{Source, Template, TemplateState};
+pub use template::{Source, Template, TemplateState, Zygote};
 
 /// What an operation answers.
 pub type Result<T> = std::result::Result<T, ApiError>;

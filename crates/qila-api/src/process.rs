@@ -28,6 +28,9 @@ pub struct Exec {
     pub terminal: Option<Size>,
     /// Whether it gets a standard input that can be written; else it reads the end at once.
     pub input: bool,
+    /// In a fork of the template's warm program instead of a program that is started anew. Arguments are read as `python3` reads
+    /// them (`-c`, `-m`, a file); with none, cells are read from the input, one JSON object a line.
+    pub warm: bool,
 }
 
 /// Which process is meant.

@@ -53,10 +53,20 @@ pub struct Template {
     pub ready: Option<String>,
     /// Sandboxes kept ready.
     pub pool: u32,
+    /// A program that is kept warm, of which each sandbox can have forks.
+    #[serde(default)]
+    pub zygote: Option<Zygote>,
     /// Seconds until the end of a sandbox that named no time.
     pub timeout_s: u64,
     /// Whether it can be used.
     pub state: TemplateState,
     /// When it was made, in Unix milliseconds.
     pub made_ms: u64,
+}
+
+/// A Python that is started once, and forked into sandboxes: they share its memory until they write it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Zygote {
+    /// Modules that it has imported.
+    pub preload: Vec<String>,
 }

@@ -60,6 +60,7 @@ pub(crate) async fn all(core: &Arc<Core>) -> Result<Found> {
             }
         }
     }
+    crate::warm::take_up(core).await?;
     found.removed = remove_unknown(core, &known)?;
     core.shares.tidy();
     crate::layers::sweep(core).await;
@@ -116,7 +117,7 @@ async fn adopt(core: &Arc<Core>, record: &Record) -> Result<bool> {
     }
     core.insert(live.clone());
     crate::watch::guard(core, &live);
-    if record.pooled {
+    if record.pooled && !record.zygote {
         // Whether it was made ready is not known: another is made.
         crate::end::end(core, &live, Why::Killed).await?;
     }

@@ -7,12 +7,14 @@ use crate::launcher::LauncherError;
 use crate::ledger::Held;
 use crate::live::{Live, born};
 use crate::names;
-use crate::record::{Phase, Record};
+use crate::record::{Beneath, Phase, Record};
 use crate::template::{HOME, Place, Prepared};
+use crate::warm::Warm;
 use qila_api::{ApiError, Create, Kind, Result, SandboxId, Tenant};
 use qila_gateway::Placeholder;
 use qila_plan::{NetworkPlan, Plan, ViewEntry};
 use qila_policy::Permit;
+use qila_sandbox::zygote::{one_wall, warm};
 use qila_sandbox::{Ground, Sandbox};
 use qila_types::EventKind;
 use qila_wire::served::Cage;
@@ -30,6 +32,18 @@ pub(crate) struct Wish {
     pub lower: Option<Vec<String>>,
     pub held: Held,
     pub pooled: bool,
+    /// For what it is to be made.
+    pub place: Seat,
+}
+
+/// For what a sandbox is made.
+pub(crate) enum Seat {
+    /// For programs that are started in it.
+    Plain,
+    /// For a warm program.
+    Zygote,
+    /// For forks of a warm program too.
+    Beneath(Arc<Warm>),
 }
 
 /// A sandbox that serves, with the sockets on which its network's guard is to listen.
@@ -97,16 +111,22 @@ fn build(core: &Core, wish: Wish, id: &SandboxId, dir: OwnedFd) -> Result<Newbor
         _ => (None, String::new()),
     };
     let ground = Ground::prepare(plan.walls()).map_err(|e| launch(&e))?;
-    let born_now = core
-        .launcher
-        .bear(plan.walls(), ground.birthplace())
-        .map_err(|e| match e {
-            LauncherError::Failed(why) if why.contains("Resource temporarily unavailable") => busy(),
-            e => internal("making a sandbox", &e),
-        })?;
+    let born_now = match &wish.place {
+        Seat::Beneath(warm) => {
+            let above = warm.zygote.above();
+            core.launcher
+                .bear_beneath(plan.walls(), ground.birthplace(), above)
+        }
+        Seat::Plain | Seat::Zygote => core.launcher.bear(plan.walls(), ground.birthplace()),
+    };
+    let born_now = born_now.map_err(|e| match e {
+        LauncherError::Failed(why) if why.contains("Resource temporarily unavailable") => busy(),
+        e => internal("making a sandbox", &e),
+    })?;
     let mut sandbox = Sandbox::of(plan.walls(), ground, born_now).map_err(|e| launch(&e))?;
     // While the child makes its network.
-    let record = record(
+    let cage = surround(&plan, &wish.place)?;
+    let mut record = record(
         core,
         &wish,
         id,
@@ -116,6 +136,13 @@ fn build(core: &Core, wish: Wish, id: &SandboxId, dir: OwnedFd) -> Result<Newbor
         &placeholders,
         authority.as_ref().map(|k| k.as_str()),
     )?;
+    if let Seat::Beneath(warm) = &wish.place {
+        record.beneath = Some(Beneath {
+            above: warm.id().clone(),
+            walls: plan.walls().clone(),
+            cage: cage.clone(),
+        });
+    }
     let listeners = match plan.network().has_gateway() {
         true => {
             let l = sandbox.listeners().map_err(|e| launch(&e))?;
@@ -139,7 +166,7 @@ fn build(core: &Core, wish: Wish, id: &SandboxId, dir: OwnedFd) -> Result<Newbor
     })?;
     let held: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
     sandbox
-        .serve(&cage(&plan), socket.as_fd(), &held)
+        .serve(&cage, socket.as_fd(), &held)
         .map_err(|e| launch(&e))?;
     let pidfd = sandbox
         .leave()
@@ -155,6 +182,22 @@ fn housed(wish: &Wish) -> &Tenant {
     match &wish.prepared.owner {
         Some(owner) if wish.pooled => owner,
         _ => &wish.tenant,
+    }
+}
+
+/// What surrounds the programs of a sandbox.
+fn surround(plan: &Plan, place: &Seat) -> Result<Cage> {
+    let plain = cage(plan);
+    match place {
+        Seat::Plain => Ok(plain),
+        Seat::Beneath(_) => Ok(one_wall(plain)),
+        Seat::Zygote => warm(plain, crate::pool::MOST).ok_or_else(|| {
+            ApiError::new(
+                Kind::Unsupported,
+                "warm programs are not for this kind of processor",
+            )
+            .clause("template.zygote")
+        }),
     }
 }
 
@@ -271,5 +314,7 @@ fn record(
         authority: authority.map(str::to_owned),
         output_limit: plan.timers().output.map(|b| b.0),
         pooled: wish.pooled,
+        zygote: matches!(wish.place, Seat::Zygote),
+        beneath: None,
     })
 }

@@ -11,6 +11,7 @@ use crate::record::Record;
 use crate::shares::Shares;
 use crate::snapshot::Snap;
 use crate::template::Prepared;
+use crate::warm::Warmed;
 use qila_api::{ApiError, Event, Quotas, Result, SandboxId, SnapshotId, Tenant};
 use qila_store::{Kind, Store};
 use std::collections::HashMap;
@@ -44,6 +45,7 @@ pub(crate) struct Core {
     pub sandboxes: RwLock<HashMap<SandboxId, Arc<Live>>>,
     pub snapshots: RwLock<HashMap<SnapshotId, Arc<Snap>>>,
     pub pools: Pools,
+    pub warmed: Warmed,
     /// Creations that are under way at once.
     pub births: Semaphore,
     /// Layers that a change under way is about to name.

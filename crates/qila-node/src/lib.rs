@@ -33,7 +33,9 @@ mod shares;
 mod snapshot;
 mod template;
 mod templates;
+mod warm;
 mod watch;
+mod zygote;
 
 pub use adopt::Found;
 pub use home::HomeError;

@@ -1,5 +1,5 @@
 //! From a wish to a sandbox, and what it goes through until its end.
-use crate::birth::{self, Newborn, Wish};
+use crate::birth::{self, Newborn, Seat, Wish};
 use crate::core::{Core, from_now};
 use crate::fault::internal;
 use crate::freeze;
@@ -16,8 +16,20 @@ const MAX_WORDS: usize = 64 * 1024;
 /// Makes a sandbox for a tenant.
 pub(crate) async fn create(core: &Arc<Core>, tenant: &Tenant, wish: Create) -> Result<Sandbox> {
     check(&wish)?;
+    if let Some(made) = made_before(core, tenant, wish.idempotency_key.as_deref()) {
+        return Ok(made);
+    }
     let prepared = core.template(tenant, &wish.template)?;
     make(core, tenant, prepared, wish, None, "created").await
+}
+
+/// The sandbox that a request with this key has made: a node that was killed in between has answered nobody.
+pub(crate) fn made_before(core: &Core, tenant: &Tenant, key: Option<&str>) -> Option<Sandbox> {
+    let key = key?;
+    let of = |r: &crate::record::Record| r.tenant == *tenant && r.idempotency_key.as_deref() == Some(key);
+    let all = core.all();
+    let made = all.iter().find(|live| !live.is_ending() && live.look(of))?;
+    Some(made.look(crate::record::Record::tell))
 }
 
 /// Makes a sandbox of a template, on these layers if any are given. `kind`: what is told of it.
@@ -42,6 +54,7 @@ pub(crate) async fn make(
             return crate::pool::claim(&core, &live, &tenant, &wish, &prepared, held).await;
         }
         let permit = prepared.permit(&wish.network)?;
+        let place = seat(&core, &tenant, &prepared).await?;
         let _pin = crate::layers::Pin::on(&core, lower.as_ref().unwrap_or(&prepared.lower));
         let wish = Wish {
             tenant: tenant.clone(),
@@ -51,6 +64,7 @@ pub(crate) async fn make(
             lower,
             held,
             pooled: false,
+            place,
         };
         let live = born(&core, wish).await?;
         start(&core, &live, &prepared).await?;
@@ -61,6 +75,12 @@ pub(crate) async fn make(
     work.await.map_err(|e| internal("making a sandbox", &e))?
 }
 
+/// For what the sandboxes of a template are made.
+pub(crate) async fn seat(core: &Arc<Core>, tenant: &Tenant, prepared: &Arc<Prepared>) -> Result<Seat> {
+    let warm = crate::warm::of(core, tenant, prepared).await?;
+    Ok(warm.map_or(Seat::Plain, Seat::Beneath))
+}
+
 /// Makes one and begins to look after it.
 pub(crate) async fn born(core: &Arc<Core>, wish: Wish) -> Result<Arc<Live>> {
     let _turn = core
@@ -68,10 +88,17 @@ pub(crate) async fn born(core: &Arc<Core>, wish: Wish) -> Result<Arc<Live>> {
         .acquire()
         .await
         .map_err(|e| internal("making a sandbox", &e))?;
+    let warm = match &wish.place {
+        Seat::Beneath(warm) => Some(warm.clone()),
+        Seat::Plain | Seat::Zygote => None,
+    };
     let (again, prepared) = (core.clone(), wish.prepared.clone());
     let permit = wish.permit.clone();
     let made = tokio::task::spawn_blocking(move || birth::make(&again, wish)).await;
     let Newborn { live, listeners } = made.map_err(|e| internal("making a sandbox", &e))??;
+    if let Some(warm) = warm {
+        let _ = live.warm.set(warm); // it has none yet
+    }
     core.insert(live.clone());
     crate::watch::guard(core, &live);
     if !listeners.is_empty() {

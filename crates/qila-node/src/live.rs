@@ -2,11 +2,12 @@
 use crate::ledger::Held;
 use crate::record::{Phase, Record};
 use crate::shares::Share;
+use crate::warm::Warm;
 use qila_api::{ApiError, Kind, Result, SandboxId, Tenant};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -31,6 +32,8 @@ pub(crate) struct Live {
     pub cpu_us: AtomicU64,
     /// Processes that were killed for memory, as counted when it was last looked at.
     pub oom: AtomicU64,
+    /// The warm program of which it may have forks.
+    pub warm: OnceLock<Arc<Warm>>,
     /// When its processor time was asked for last, and what it was, in microseconds.
     pub measured: Mutex<Option<(Instant, u64)>>,
     /// What is known of its layer's size.
@@ -56,6 +59,7 @@ impl Live {
             ending: AtomicBool::new(false),
             cpu_us: AtomicU64::new(0),
             oom: AtomicU64::new(0),
+            warm: OnceLock::new(),
             measured: Mutex::default(),
             disk: Mutex::default(),
         })

@@ -10,6 +10,7 @@ use crate::ledger::Ledger;
 use crate::live::Live;
 use crate::pool::Pools;
 use crate::shares::Shares;
+use crate::warm::Warmed;
 use crate::{files, lifecycle, metrics, programs, snapshot, templates};
 use async_trait::async_trait;
 use qila_api::{
@@ -111,6 +112,7 @@ impl Machine {
             sandboxes: Default::default(),
             snapshots: Default::default(),
             pools: Pools::default(),
+            warmed: Warmed::default(),
             births: Semaphore::new(BIRTHS),
             layers: Default::default(),
             interpreter: config.interpreter,
@@ -144,11 +146,14 @@ impl Machine {
         (all.len(), pooled)
     }
 
-    /// Ends every sandbox.
+    /// Ends every sandbox, those of warm programs last: what is beneath them would end with them.
     pub async fn end_all(&self) -> Result<()> {
-        for live in self.core.all() {
+        self.core.warmed.clear();
+        let (last, first): (Vec<_>, Vec<_>) = self.core.all().into_iter().partition(|l| l.look(|r| r.zygote));
+        for live in first.into_iter().chain(last) {
             end(&self.core, &live, Why::Killed).await?;
         }
+        // One that somebody has begun to end is gone when it is forgotten by its tenant's quota.
         Ok(())
     }
 

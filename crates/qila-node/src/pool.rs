@@ -126,6 +126,11 @@ fn give_up(core: &Arc<Core>, live: Arc<Live>) {
 async fn make(core: &Arc<Core>, prepared: &Arc<Prepared>) -> Result<Arc<Live>> {
     let tenant = nobody()?;
     let held = core.ledger.take(&tenant, &Quota::NONE, prepared.need)?;
+    // Nobody else takes what is made beneath a tenant's warm program.
+    let place = match &prepared.owner {
+        Some(owner) => crate::lifecycle::seat(core, owner, prepared).await?,
+        None => crate::birth::Seat::Plain,
+    };
     let wish = Wish {
         tenant,
         prepared: prepared.clone(),
@@ -134,6 +139,7 @@ async fn make(core: &Arc<Core>, prepared: &Arc<Prepared>) -> Result<Arc<Live>> {
         lower: None,
         held,
         pooled: true,
+        place,
     };
     let live = crate::lifecycle::born(core, wish).await?;
     crate::lifecycle::start(core, &live, prepared).await?;

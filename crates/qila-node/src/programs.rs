@@ -26,7 +26,7 @@ pub(crate) fn overlay<'a>(environment: &mut Vec<String>, more: impl Iterator<Ite
 }
 
 fn words(live: &Live, exec: &Exec) -> Result<Start> {
-    if exec.argv.first().is_none_or(String::is_empty) {
+    if !exec.warm && exec.argv.first().is_none_or(String::is_empty) {
         return Err(ApiError::invalid("there is no program to start"));
     }
     for (name, value) in &exec.environment {
@@ -80,6 +80,16 @@ fn size(size: Size) -> qila_wire::Size {
 pub(crate) async fn exec(live: &Live, exec: Exec) -> Result<Process> {
     let start = words(live, &exec)?;
     let limit = live.look(|r| r.output_limit);
+    if exec.warm {
+        if exec.terminal.is_some() {
+            return Err(ApiError::new(
+                Kind::Unsupported,
+                "a fork of a warm program has no terminal",
+            ));
+        }
+        let (line, pid) = crate::warm::fork(live, &start).await?;
+        return Ok(follow(line, pid, Some(0), limit));
+    }
     let (line, answer) = guest::request(&live.dir, &Ask::Exec(start))
         .await
         .map_err(|e| not_started(&exec, e))?;

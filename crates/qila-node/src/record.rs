@@ -1,6 +1,7 @@
 //! What is remembered of a sandbox: enough to look after it again after the node's process was killed.
 use qila_api::{NetworkWish, OnTimeout, Sandbox, SandboxId, State, Tenant};
-use qila_plan::CgroupPlan;
+use qila_plan::{CgroupPlan, Walls};
+use qila_wire::served::Cage;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -71,6 +72,21 @@ pub(crate) struct Record {
     /// Whether it waits in its template's pool for somebody to take it.
     #[serde(default)]
     pub pooled: bool,
+    /// Whether a warm program lives in it.
+    #[serde(default)]
+    pub zygote: bool,
+    /// The sandbox of the warm program beneath whose it was made, and what a fork has to know of it.
+    #[serde(default)]
+    pub beneath: Option<Beneath>,
+}
+
+/// What a sandbox that may receive forks was made from.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Beneath {
+    /// The sandbox of the warm program.
+    pub above: SandboxId,
+    pub walls: Walls,
+    pub cage: Cage,
 }
 
 impl Record {

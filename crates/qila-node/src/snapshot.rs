@@ -120,6 +120,9 @@ pub(crate) async fn remove(core: &Arc<Core>, tenant: &Tenant, id: &SnapshotId) -
 
 /// Makes a sandbox with the files of another. Its programs, credentials and tokens do not travel: it gets its own.
 pub(crate) async fn fork(core: &Arc<Core>, tenant: &Tenant, live: &Arc<Live>, wish: Fork) -> Result<Sandbox> {
+    if let Some(made) = lifecycle::made_before(core, tenant, wish.idempotency_key.as_deref()) {
+        return Ok(made);
+    }
     let record = live.record();
     let prepared = core.template(tenant, &record.template)?;
     let (lower, pin) = {
@@ -141,7 +144,7 @@ pub(crate) async fn fork(core: &Arc<Core>, tenant: &Tenant, live: &Arc<Live>, wi
         network: record.network,
         secure: record.access_token.is_some(),
         private_ports: record.traffic_token.is_some(),
-        idempotency_key: None,
+        idempotency_key: wish.idempotency_key,
     };
     let made = lifecycle::make(core, tenant, prepared, create, Some(lower), "created").await?;
     drop(pin);

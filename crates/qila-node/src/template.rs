@@ -305,6 +305,7 @@ pub(crate) fn base() -> Template {
         start: None,
         ready: None,
         pool: 0,
+        zygote: None,
         timeout_s: 300,
         state: qila_api::TemplateState::Ready,
         made_ms: 0,

@@ -239,6 +239,7 @@ pub(crate) fn list(core: &Core, tenant: &Tenant) -> Vec<Template> {
 /// Makes or replaces a template of a tenant.
 pub(crate) async fn put(core: &Arc<Core>, tenant: &Tenant, mut template: Template) -> Result<Template> {
     check(&template)?;
+    crate::warm::check(&template)?;
     if list(core, tenant).len() >= MOST {
         return Err(ApiError::new(
             Kind::Quota,
@@ -286,6 +287,7 @@ async fn finish(core: &Arc<Core>, mut kept: Kept) -> Result<Template> {
         .await
         .map_err(|e| store(&e))?;
     core.pools.empty(core, &key(&tenant, &kept.template.id));
+    core.warmed.forget(&kept.template.id, &tenant);
     place(core, prepared.clone());
     forget_unready(core, &tenant, &kept.template.id);
     core.pools.fill(core, &prepared);
@@ -312,6 +314,7 @@ pub(crate) async fn remove(core: &Arc<Core>, tenant: &Tenant, id: &str) -> Resul
         all.len() < before
     };
     core.pools.empty(core, &key(tenant, id));
+    core.warmed.forget(id, tenant);
     crate::layers::sweep(core).await;
     Ok(gone || stored)
 }

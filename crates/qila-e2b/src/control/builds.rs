@@ -153,6 +153,7 @@ pub(super) async fn begin(
         state: TemplateState::Building,
         made_ms: now_ms(),
         pool: 0,
+        zygote: None,
         files: base.files,
         policy: base.policy,
         timeout_s: base.timeout_s,

@@ -38,6 +38,7 @@ pub(super) async fn fork(
     let wish = Fork {
         timeout: Some(seconds(asked.timeout.unwrap_or(TIMEOUT))?),
         metadata: None,
+        idempotency_key: None,
     };
     plane.node.get(&caller.tenant, &id).await?;
     let mut results = Vec::new();

@@ -126,6 +126,7 @@ pub(super) async fn template(plane: &Plane, tenant: &Tenant, name: String) -> Re
         start: of.start.clone(),
         ready: of.ready.clone(),
         pool: 0,
+        zygote: None,
         timeout_s: of.timeout_s,
         state: TemplateState::Building,
         made_ms: crate::time::now_ms(),

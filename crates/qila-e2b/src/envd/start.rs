@@ -52,6 +52,7 @@ fn exec(asked: StartRequest) -> Result<Exec, Fault> {
         terminal: asked.pty.as_ref().map(size).transpose()?,
         // What is not said was once always so.
         input: asked.stdin.unwrap_or(true),
+        warm: false,
     })
 }
 

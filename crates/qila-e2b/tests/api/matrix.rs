@@ -90,6 +90,18 @@ fn pattern(path: &str) -> String {
     }
 }
 
+/// The committed description has the router's routes and no others.
+#[test]
+fn the_description_has_every_route() {
+    let document: Value = serde_json::from_str(include_str!("../../../../docs/e2b.openapi.json")).unwrap();
+    let mut described = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let methods = methods.as_object().unwrap().keys().filter(|m| *m != "parameters");
+        described.extend(methods.map(|m| (m.to_uppercase(), path.clone())));
+    }
+    assert_eq!(described, routed());
+}
+
 #[tokio::test]
 async fn nobody_sees_what_is_anothers() {
     let known: BTreeSet<_> = rows()

@@ -21,6 +21,7 @@ use std::sync::{Mutex, PoisonError};
 const BEAR: u8 = b'b';
 const GATEWAY: u8 = b'g';
 const RESTACK: u8 = b'r';
+const BENEATH: u8 = b'z';
 /// Largest reply in bytes.
 const REPLY: usize = 4096;
 
@@ -87,9 +88,12 @@ impl Launcher {
         walls: &Walls,
         birthplace: Option<BorrowedFd<'_>>,
     ) -> Result<Born, LauncherError> {
-        let mut packet = vec![BEAR];
+        self.birth(BEAR, walls, birthplace.into_iter().collect())
+    }
+
+    fn birth(&self, what: u8, walls: &Walls, fds: Vec<BorrowedFd<'_>>) -> Result<Born, LauncherError> {
+        let mut packet = vec![what];
         serde_json::to_writer(&mut packet, walls).map_err(|e| LauncherError::Failed(e.to_string()))?;
-        let fds: Vec<_> = birthplace.into_iter().collect();
         let (reply, fds) = self.ask(&packet, &fds)?;
         match (reply, <[OwnedFd; 2]>::try_from(fds)) {
             (Reply::Born { pid }, Ok([control, pidfd])) => {
@@ -99,6 +103,16 @@ impl Launcher {
             (Reply::Failed { what }, _) => Err(LauncherError::Failed(what)),
             _ => Err(LauncherError::Confused),
         }
+    }
+
+    /// The same beneath another sandbox, whose first process is `above`: for one that is to receive forks of what runs there.
+    pub(crate) fn bear_beneath(
+        &self,
+        walls: &Walls,
+        birthplace: Option<BorrowedFd<'_>>,
+        above: BorrowedFd<'_>,
+    ) -> Result<Born, LauncherError> {
+        self.birth(BENEATH, walls, std::iter::once(above).chain(birthplace).collect())
     }
 
     /// Starts a gateway: the socket to it, and its process.

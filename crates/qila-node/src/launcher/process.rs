@@ -1,7 +1,8 @@
 //! The launcher's process.
-use super::{BEAR, GATEWAY, GatewayWish, RESTACK};
+use super::{BEAR, BENEATH, GATEWAY, GatewayWish, RESTACK};
 use qila_plan::Walls;
-use qila_sandbox::{Restack, Stdio, bear, restack};
+use qila_sandbox::zygote::bear_beneath;
+use qila_sandbox::{Born, Restack, Stdio, bear, restack};
 use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
 use qila_sys::pass;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -61,6 +62,7 @@ fn serve(link: &OwnedFd, guest: &OwnedFd) -> Result<(), Errno> {
         let (reply, made) = match buffer.get(..n).and_then(<[u8]>::split_first) {
             None => return Ok(()),
             Some((&BEAR, walls)) => birth(walls, guest.as_fd(), &stdio, &fds),
+            Some((&BENEATH, walls)) => beneath(walls, guest.as_fd(), &stdio, &fds),
             Some((&GATEWAY, _)) => gateway(fds),
             Some((&RESTACK, wish)) => layer(wish, &fds),
             Some(_) => return Err(Errno::PROTO),
@@ -82,8 +84,20 @@ fn birth(walls: &[u8], guest: BorrowedFd<'_>, stdio: &Stdio, fds: &[OwnedFd]) ->
     let walls: Walls = serde_json::from_slice(walls).map_err(|e| e.to_string())?;
     let birthplace = fds.first().map(AsFd::as_fd);
     let born = bear(&walls, guest, stdio, birthplace).map_err(|e| e.to_string())?;
+    Ok(told(born))
+}
+
+fn told(born: Born) -> (Reply, Vec<OwnedFd>) {
     let pid = born.pid.as_raw_nonzero().get();
-    Ok((Reply::Born { pid }, vec![born.control, born.pidfd]))
+    (Reply::Born { pid }, vec![born.control, born.pidfd])
+}
+
+fn beneath(walls: &[u8], guest: BorrowedFd<'_>, stdio: &Stdio, fds: &[OwnedFd]) -> Made {
+    let walls: Walls = serde_json::from_slice(walls).map_err(|e| e.to_string())?;
+    let above = fds.first().ok_or("no sandbox came to be beneath")?;
+    let birthplace = fds.get(1).map(AsFd::as_fd);
+    let born = bear_beneath(&walls, guest, stdio, birthplace, above.as_fd());
+    born.map(told).map_err(|e| e.to_string())
 }
 
 fn gateway(fds: Vec<OwnedFd>) -> Made {

@@ -21,6 +21,7 @@ macro_rules! cases {
 cases! {
     lives: hello, streams, terminal, signals, background, pause, timeouts, limits, quotas, shares, pool, adopted, closed_network;
     kept: snapshots, forks, busy_fork;
+    warm: forks, found_again;
     files: whole, hostile, watching, large;
 }
 
@@ -53,7 +54,7 @@ impl Bench {
         let home = std::fs::File::open(&dir).unwrap();
         let guest = || qila_embedded::open(home.as_fd()).unwrap();
         // One for each node that is started: there are threads afterwards.
-        let launchers = (0..3).map(|_| Launcher::start(guest()).unwrap()).collect();
+        let launchers = (0..4).map(|_| Launcher::start(guest()).unwrap()).collect();
         Bench {
             dir,
             launchers: Mutex::new(launchers),

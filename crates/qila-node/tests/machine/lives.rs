@@ -366,6 +366,7 @@ pub fn template() -> Template {
         start: None,
         ready: None,
         pool: 0,
+        zygote: None,
         timeout_s: 60,
         state: qila_api::TemplateState::Ready,
         made_ms: 0,

@@ -11,6 +11,7 @@ mod cases;
 mod files;
 mod kept;
 mod lives;
+mod warm;
 
 use cases::Bench;
 use std::time::Instant;

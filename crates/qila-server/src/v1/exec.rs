@@ -55,6 +55,9 @@ pub(crate) struct ExecBody {
     cwd: Option<String>,
     /// A name for it.
     tag: Option<String>,
+    /// In a fork of the template's warm program; `argv` is read as `python3` reads it.
+    #[serde(default)]
+    warm: bool,
     /// Its whole standard input.
     stdin: Option<String>,
     /// How `stdin` is written.
@@ -119,6 +122,7 @@ impl ExecBody {
                 tag: self.tag,
                 terminal: self.terminal.map(Size::from),
                 input: self.input || stdin.is_some(),
+                warm: self.warm,
             },
             // The end of what was given is the end of the input, unless more is to come.
             stdin,
@@ -244,6 +248,11 @@ pub(crate) async fn exec(
         }
     };
     killer.disarm();
+    // Listening until nothing comes any more lets the sandbox know that the end was told, which then forgets it.
+    let mut output = process.output;
+    tokio::spawn(tokio::time::timeout(LAST_WORDS, async move {
+        while output.recv().await.is_some() {}
+    }));
     let Some(status) = status else {
         return Err(
             qila_api::ApiError::new(qila_api::Kind::Gone, "the sandbox ended before the program").into(),

@@ -101,13 +101,15 @@ pub(crate) async fn fork(
     headers: HeaderMap,
     Body { value, bytes }: Body<ForkBody>,
 ) -> Result<Response, Problem> {
+    let key = once::key(&headers)?;
     let wish = Fork {
         timeout: value.timeout_ms.map(view::time).transpose()?,
         metadata: value.metadata,
+        idempotency_key: key.clone(),
     };
     let (node, tenant, what) = (app.node.clone(), who.tenant.clone(), format!("fork {id}"));
     let work = async move { Ok(SandboxView::from(node.fork(&tenant, &id, wish).await?)) };
-    Ok(once::once(&app, &who.tenant, once::key(&headers)?, &what, &bytes, work).await)
+    Ok(once::once(&app, &who.tenant, key, &what, &bytes, work).await)
 }
 
 /// Where a sandbox goes back to.

@@ -21,6 +21,8 @@ use utoipa::IntoParams;
 /// How often a stream that says nothing shows that it is there.
 pub(crate) const PULSE: Duration = Duration::from_secs(15);
 const SIGKILL: i32 = 9;
+/// How long the sandbox may take to hear that the end was told.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Start a program and listen to it: events `started`, `stdout`, `stderr`, `terminal`, `lost` and `ended`. The id of an event is
 /// where its output ends, to come back there. The program goes on when the client goes away, unless `kill_on_disconnect`.
@@ -128,6 +130,12 @@ fn listen(process: Process, at: u64, until: Option<Instant>, killer: Killer) -> 
 impl Listening {
     async fn next(&mut self) -> Option<Event> {
         if self.ended {
+            // The client has the end. Listening until nothing comes any more lets the sandbox know, which then forgets it.
+            let rest = tokio::time::timeout(LAST_WORDS, async {
+                while self.process.output.recv().await.is_some() {}
+            });
+            // If it cannot be told, the end is told again to who asks.
+            let _ = rest.await;
             return None;
         }
         if !self.begun {

@@ -16,6 +16,14 @@ const POOL: u32 = 1_000;
 /// Names that one template may have.
 const NAMES: usize = 16;
 
+/// A Python that is started once and forked into sandboxes.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ZygoteView {
+    /// Modules that it has imported, 32 at most.
+    preload: Vec<String>,
+}
+
 /// Where a template's files come from.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -139,6 +147,8 @@ pub(crate) struct TemplateBody {
     /// Sandboxes kept ready.
     #[serde(default)]
     pool: u32,
+    /// A Python that is kept warm, of which each sandbox can have forks.
+    zygote: Option<ZygoteView>,
     /// Seconds until the end of a sandbox that names no time; 300 if absent.
     timeout_s: Option<u64>,
 }
@@ -148,8 +158,8 @@ impl TemplateBody {
     /// an image or a snapshot of one's own can become a template, under a built-in policy that uses no credential of the host's.
     fn modest(&self) -> Result<(), Problem> {
         let apart = matches!(self.source, SourceView::Snapshot(_) | SourceView::Image(_));
-        if !apart || self.files.is_some() || self.public || self.pool > 0 {
-            let hint = "without one: an image or a snapshot of yours as `source`, no `files`, not `public`, no `pool`";
+        if !apart || self.files.is_some() || self.public || self.pool > 0 || self.zygote.is_some() {
+            let hint = "without one: an image or a snapshot of yours as `source`, no `files`, not `public`, no `pool`, no `zygote`";
             return Err(Problem::admin_only().hint(hint));
         }
         match qila_policy::preset::policy(&self.policy) {
@@ -198,6 +208,7 @@ pub(crate) async fn put(
         start: value.start,
         ready: value.ready,
         pool: value.pool,
+        zygote: value.zygote.map(|z| qila_api::Zygote { preload: z.preload }),
         timeout_s,
         state: TemplateState::Building,
         made_ms: now_ms(),

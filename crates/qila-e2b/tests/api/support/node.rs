@@ -100,6 +100,7 @@ impl Fake {
             start: None,
             ready: None,
             pool: 0,
+            zygote: None,
             timeout_s: 300,
             state: TemplateState::Ready,
             made_ms: 1,
