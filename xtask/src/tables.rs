@@ -48,7 +48,7 @@ pub const LAYERS: &[&[&str]] = &[
         "qila-bench",
         "xtask",
     ],
-    &["qila-protocols", "qila-sdk-tests"],
+    &["qila-protocols", "qila-sdk-tests", "qila-serve-tests"],
 ];
 
 /// Packages that must stay pure, and the crates that would give them a way to touch the world.
