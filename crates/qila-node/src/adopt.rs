@@ -6,6 +6,7 @@ use crate::guest;
 use crate::ledger::Need;
 use crate::live::{Live, born};
 use crate::record::{Phase, Record};
+use crate::told::Told;
 use qila_api::Result;
 use qila_sandbox::sweep_cgroup;
 use qila_store::Kind;
@@ -41,6 +42,7 @@ pub(crate) async fn all(core: &Arc<Core>) -> Result<Found> {
         .await
         .map_err(|e| crate::fault::store(&e))?;
     let mut known = HashSet::new();
+    let mut told = Told::default();
     for document in records {
         known.insert(document.id.clone());
         let record: Record = match serde_json::from_slice(&document.body) {
@@ -52,10 +54,11 @@ pub(crate) async fn all(core: &Arc<Core>) -> Result<Found> {
                 ));
             }
         };
+        told.created(core, &record).await?;
         match adopt(core, &record).await? {
             true => found.adopted += 1,
             false => {
-                settle(core, &record).await?;
+                settle(core, &record, &mut told).await?;
                 found.settled += 1;
             }
         }
@@ -88,6 +91,18 @@ async fn adopt(core: &Arc<Core>, record: &Record) -> Result<bool> {
     let Ok(dir) = core.home.open_sandbox(record.id.as_str()) else {
         return Ok(false);
     };
+    let mut record = record.clone();
+    if record.moving.is_some() {
+        if !crate::moving::settle(core, &mut record, &dir)? {
+            eprintln!("qila: sandbox {} is lost: it has no home", record.id);
+            return Ok(false);
+        }
+        let text = serde_json::to_vec(&record).map_err(|e| internal("a sandbox's record", &e))?;
+        let put = core
+            .store
+            .put(Kind::Sandbox, record.id.as_str(), &record.tenant, text);
+        put.await.map_err(|e| crate::fault::store(&e))?;
+    }
     let need = Need {
         cpu_milli: record.cpu_milli.into(),
         memory_mib: record.memory_mib,
@@ -104,7 +119,13 @@ async fn adopt(core: &Arc<Core>, record: &Record) -> Result<bool> {
         Phase::Running => {
             crate::freeze::thaw(&record.cgroup);
             let asked = tokio::time::timeout(ANSWER, guest::request(&live.dir, &Ask::Programs)).await;
-            if !matches!(asked, Ok(Ok(_))) {
+            let why = match asked {
+                Ok(Ok(_)) => None,
+                Ok(Err(e)) => Some(e.to_string()),
+                Err(_) => Some("no answer in time".to_owned()),
+            };
+            if let Some(why) = why {
+                eprintln!("qila: sandbox {} is lost: its guest: {why}", record.id);
                 return Ok(false);
             }
         }
@@ -180,7 +201,7 @@ fn outcome(of: qila_gateway::Outcome) -> EventKind {
 }
 
 /// Settles a sandbox that is gone: its end is recorded, and nothing of it is left.
-async fn settle(core: &Arc<Core>, record: &Record) -> Result<()> {
+async fn settle(core: &Arc<Core>, record: &Record, told: &mut Told) -> Result<()> {
     if let Some(pidfd) = first(record)? {
         crate::freeze::thaw(&record.cgroup);
         let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
@@ -192,7 +213,9 @@ async fn settle(core: &Arc<Core>, record: &Record) -> Result<()> {
     let run = RunId::parse(record.id.as_str()).map_err(|e| internal("naming a run", &e))?;
     qila_gateway::fold_accounts(&core.state.join("budgets"), &run)
         .map_err(|e| internal("settling accounts", &e))?;
-    write_end(core, record, &Why::Lost, Usage::default()).await?;
+    if !told.ended(core, record).await? {
+        write_end(core, record, &Why::Lost, Usage::default()).await?;
+    }
     let found = vec![format!("the directory of sandbox {}", record.id)];
     core.evidence
         .record(&record.id, vec![EventKind::Reclaimed { found }])

@@ -316,5 +316,6 @@ fn record(
         pooled: wish.pooled,
         zygote: matches!(wish.place, Seat::Zygote),
         beneath: None,
+        moving: None,
     })
 }

@@ -35,7 +35,7 @@ pub(crate) struct Core {
     pub store: Store,
     pub launcher: Launcher,
     pub evidence: Evidence,
-    pub events: Events,
+    pub events: Arc<Events>,
     pub quotas: Arc<dyn Quotas>,
     pub ledger: Arc<Ledger>,
     pub shares: Arc<Shares>,
@@ -145,9 +145,16 @@ impl Core {
         fields: &[(&str, &str)],
     ) -> Result<()> {
         let event: Event = self.events.make(of, kind, fields);
-        let told = self.store.tell(vec![(tenant.clone(), event.clone())]).await;
-        self.events.publish(tenant, event);
-        told.map_err(|e| crate::fault::store(&e))
+        let (store, events, tenant) = (self.store.clone(), self.events.clone(), tenant.clone());
+        // Whoever asked may go away: a number that is never closed would hold up all after it.
+        let told = tokio::spawn(async move {
+            let told = store.tell(vec![(tenant.clone(), event.clone())]).await;
+            events.close(&tenant, event, told.is_ok());
+            told
+        });
+        told.await
+            .map_err(|e| crate::fault::internal("telling what happened", &e))?
+            .map_err(|e| crate::fault::store(&e))
     }
 
     /// When a sandbox's time is over.

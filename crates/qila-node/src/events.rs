@@ -2,7 +2,7 @@
 use crate::clock::now_ms;
 use crate::core::Core;
 use qila_api::{Event, Result, SandboxId, Tenant};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{broadcast, mpsc};
 
@@ -19,7 +19,19 @@ pub(crate) struct Events {
 
 struct Kept {
     next: u64,
+    /// Numbers of those that are being written down.
+    open: BTreeSet<u64>,
+    /// Those that are written down, and wait for one with a smaller number: whoever has heard of a number never hears of a smaller one.
+    waiting: BTreeMap<u64, (Tenant, Event)>,
     events: VecDeque<(Tenant, Event)>,
+}
+
+impl Kept {
+    /// The number up to which everything has been told.
+    fn told(&self) -> u64 {
+        let first = self.open.first().copied().unwrap_or(self.next);
+        first.saturating_sub(1)
+    }
 }
 
 impl Events {
@@ -28,19 +40,22 @@ impl Events {
         Events {
             kept: Mutex::new(Kept {
                 next: last + 1,
+                open: BTreeSet::new(),
+                waiting: BTreeMap::new(),
                 events: VecDeque::new(),
             }),
             news: broadcast::channel(QUEUE).0,
         }
     }
 
-    /// Something happens: what is told of it, and its number.
+    /// Something happens: what is told of it, and its number. [`Events::close`] must follow, or nothing is told any more.
     pub(crate) fn make(&self, of: &SandboxId, kind: &str, fields: &[(&str, &str)]) -> Event {
         let fields: BTreeMap<String, String> =
             fields.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let seq = kept.next;
         kept.next += 1;
+        kept.open.insert(seq);
         Event {
             seq,
             time_ms: now_ms(),
@@ -50,14 +65,28 @@ impl Events {
         }
     }
 
-    /// It has happened, and is written down.
-    pub(crate) fn publish(&self, tenant: &Tenant, event: Event) {
+    /// It has happened, and is written down, or could not be: then nobody is told. Told in the order of their numbers.
+    pub(crate) fn close(&self, tenant: &Tenant, event: Event, written: bool) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.events.push_back((tenant.clone(), event.clone()));
-        if kept.events.len() > KEPT {
-            kept.events.pop_front();
+        kept.open.remove(&event.seq);
+        if written {
+            kept.waiting.insert(event.seq, (tenant.clone(), event));
         }
-        let _ = self.news.send((tenant.clone(), event)); // nobody listens: nobody is told
+        let told = kept.told();
+        while kept
+            .waiting
+            .first_key_value()
+            .is_some_and(|(seq, _)| *seq <= told)
+        {
+            let Some((_, next)) = kept.waiting.pop_first() else {
+                break;
+            };
+            kept.events.push_back(next.clone());
+            if kept.events.len() > KEPT {
+                kept.events.pop_front();
+            }
+            let _ = self.news.send(next); // nobody listens: nobody is told
+        }
     }
 
     /// What was told of one sandbox, newest last.
@@ -79,7 +108,7 @@ impl Events {
     /// What happens from now on.
     fn subscribe(&self) -> (u64, broadcast::Receiver<(Tenant, Event)>) {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        (kept.next.saturating_sub(1), self.news.subscribe())
+        (kept.told(), self.news.subscribe())
     }
 }
 
@@ -105,12 +134,14 @@ pub(crate) async fn listen(
                 break;
             };
             at = end;
-            for event in old {
+            // What is written down already, and not told yet, is news.
+            for event in old.into_iter().filter(|e| e.seq <= last) {
                 if give.send(event).await.is_err() {
                     return;
                 }
             }
         }
+        let at = at.min(last).max(after.unwrap_or(0));
         loop {
             let next = tokio::select! {
                 next = news.recv() => next,

@@ -6,6 +6,7 @@ use crate::freeze;
 use crate::home::make_layer;
 use crate::launcher::LauncherError;
 use crate::live::Live;
+use crate::moving;
 use crate::names;
 use crate::record::Phase;
 use qila_api::{ApiError, Kind, Result};
@@ -121,6 +122,9 @@ fn layer(core: &Core, name: &str) -> Result<String> {
 /// Moves the layer aside and gives the sandbox a new one over it. False: something in the sandbox uses it.
 async fn restack(core: &Arc<Core>, live: &Arc<Live>, name: &str) -> Result<bool> {
     let fail = |e: Errno| internal("moving a layer", &e);
+    let mut lower = vec![layer(core, name)?];
+    lower.extend(live.look(|r| r.lower.clone()));
+    moving::begin(core, live, name, lower.clone()).await?;
     // The old one keeps its inodes wherever it is: nothing that is mounted notices.
     renameat(&live.dir, "layer", &core.home.layers, name).map_err(fail)?;
     let back = |why: ApiError| {
@@ -132,10 +136,8 @@ async fn restack(core: &Arc<Core>, live: &Arc<Live>, name: &str) -> Result<bool>
     };
     make_layer(&live.dir).map_err(|e| back(fail(e)))?;
     let mut record = live.record();
-    let mut lower = vec![layer(core, name).map_err(&back)?];
-    lower.extend(record.lower);
     record.lower = lower;
-    // Written down first: what a record names is not swept, and a layer that is named twice is only read.
+    record.moving = None;
     let own = core.home.sandbox(live.id.as_str()).join("layer");
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let wish = Restack {
@@ -155,9 +157,14 @@ async fn restack(core: &Arc<Core>, live: &Arc<Live>, name: &str) -> Result<bool>
             qila_workspace::remove_tree(&live.dir, OsStr::new("layer"))
                 .map_err(|e| internal("moving a layer back", &e))?;
             renameat(&core.home.layers, name, &live.dir, "layer").map_err(fail)?;
+            moving::forget(core, live).await?;
             Ok(false)
         }
-        Err(e) => Err(back(internal("giving a sandbox another layer", &e))),
+        Err(e) => {
+            let why = back(internal("giving a sandbox another layer", &e));
+            moving::forget(core, live).await?;
+            Err(why)
+        }
     }
 }
 
@@ -183,12 +190,14 @@ pub(crate) async fn replace(core: &Arc<Core>, live: &Arc<Live>, lower: Vec<Strin
     let fail = |e: Errno| internal("moving a layer", &e);
     let aside = names::sandbox()?;
     let _pin = Pin::new(core, aside.as_str());
+    moving::begin(core, live, aside.as_str(), lower.clone()).await?;
     renameat(&live.dir, "layer", &core.home.layers, aside.as_str()).map_err(fail)?;
     make_layer(&live.dir).map_err(fail)?;
     let own = core.home.sandbox(live.id.as_str()).join("layer");
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let mut record = live.record();
     record.lower = lower;
+    record.moving = None;
     let wish = Restack {
         target: record.home.clone(),
         lower: record.lower.clone(),
@@ -207,6 +216,7 @@ pub(crate) async fn replace(core: &Arc<Core>, live: &Arc<Live>, lower: Vec<Strin
             Err(e) => {
                 let _ = qila_workspace::remove_tree(&live.dir, OsStr::new("layer"));
                 renameat(&core.home.layers, aside.as_str(), &live.dir, "layer").map_err(fail)?;
+                moving::forget(core, live).await?;
                 return Err(internal("giving a sandbox another layer", &e));
             }
         }
@@ -247,7 +257,13 @@ fn sweep_now(core: &Core) {
         .cloned()
         .collect();
     for live in core.all() {
-        live.look(|r| add(&r.lower));
+        live.look(|r| {
+            add(&r.lower);
+            if let Some(moving) = &r.moving {
+                add(&moving.lower);
+                add(&[format!("{}/upper", moving.name)]);
+            }
+        });
     }
     for snap in core
         .snapshots

@@ -103,7 +103,7 @@ impl Machine {
             store: config.store,
             launcher: config.launcher,
             evidence: Evidence::new(config.log)?,
-            events: Events::new(last),
+            events: Arc::new(Events::new(last)),
             quotas: config.quotas,
             ledger: Ledger::new(config.most),
             shares: Shares::new(facts, &state),

@@ -78,6 +78,20 @@ pub(crate) struct Record {
     /// The sandbox of the warm program beneath whose it was made, and what a fork has to know of it.
     #[serde(default)]
     pub beneath: Option<Beneath>,
+    /// A change of its layer that was begun.
+    #[serde(default)]
+    pub moving: Option<Moving>,
+}
+
+/// A layer on its way.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Moving {
+    /// What it is called among the shared ones.
+    pub name: String,
+    /// What was mounted at the home before.
+    pub mount: u64,
+    /// What the sandbox lies on once it is done.
+    pub lower: Vec<String>,
 }
 
 /// What a sandbox that may receive forks was made from.

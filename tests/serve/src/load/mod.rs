@@ -90,8 +90,8 @@ impl Loader {
         };
         let many = self.book.sandboxes.len() >= MOST;
         match self.dice.below(100) {
-            0..12 if !many => self.create().await,
-            12..20 if !many => self.fork(&id).await,
+            0..10 if !many => self.create().await,
+            10..24 if !many => self.fork(&id).await,
             20..30 if many => self.kill(&id).await,
             0..35 => self.exec(&id).await,
             35..60 => self.write(&id).await,
