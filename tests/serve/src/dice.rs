@@ -17,11 +17,11 @@ impl Dice {
 
     /// Another one that throws otherwise.
     pub fn fork(&mut self) -> Dice {
-        Dice(self.next() | 1)
+        Dice(self.throw() | 1)
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn throw(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -30,7 +30,7 @@ impl Dice {
 
     /// One below this.
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
+        self.throw() % n.max(1)
     }
 
     /// One of these.
@@ -43,7 +43,7 @@ impl Dice {
     pub fn bytes(&mut self, n: usize) -> Vec<u8> {
         let mut all = Vec::with_capacity(n + 8);
         while all.len() < n {
-            all.extend_from_slice(&self.next().to_le_bytes());
+            all.extend_from_slice(&self.throw().to_le_bytes());
         }
         all.truncate(n);
         all
