@@ -145,7 +145,10 @@ impl Client {
                 .collect()
                 .await
                 .map_err(|e| e.to_string())?;
-            self.connection = Some(send);
+            // A server that refuses may close what it has not read to its end.
+            if head.status.is_success() {
+                self.connection = Some(send);
+            }
             Ok(Answer {
                 status: head.status.as_u16(),
                 headers: head.headers,
