@@ -107,6 +107,28 @@ impl Docker {
             .is_ok_and(|status| status.success())
     }
 
+    /// Keeps a container running, and gives the trivial command to be run in it.
+    pub fn keep(&self, scratch: &Scratch) -> Result<Program, String> {
+        const NAME: &str = "qila-bench-kept";
+        let run = [
+            "run",
+            "-d",
+            "--network",
+            "none",
+            "--name",
+            NAME,
+            "qila-bench",
+            "/bin/sleep",
+            "3600",
+        ];
+        if !self.succeeds(&run) {
+            return Err("docker run failed".to_owned());
+        }
+        let client = self.client.display().to_string();
+        let words = [client.as_str(), "-H", &self.socket, "exec", NAME, "/bin/true"];
+        Ok(Program::new("docker", &scratch.folder, words))
+    }
+
     /// `docker run` of the trivial command.
     pub fn run(&self, scratch: &Scratch) -> Program {
         let words = [
@@ -130,6 +152,8 @@ impl Docker {
 
 impl Drop for Docker {
     fn drop(&mut self) {
+        // A container that was kept.
+        self.succeeds(&["rm", "-f", "qila-bench-kept"]);
         // The daemon stops its own containerd when it is asked, not when it is killed.
         if let Some(pid) = i32::try_from(self.daemon.id())
             .ok()

@@ -12,6 +12,7 @@ mod qila;
 mod relay;
 mod report;
 mod scratch;
+mod serve;
 mod start;
 mod stats;
 mod timing;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: qila-bench [run] [--runs N] [--only PART] [--markdown]\n\
     parts: start memory workloads bulk evidence\n\
-    or:    qila-bench gateway [--quick] [--markdown]";
+    or:    qila-bench gateway|serve [--quick] [--markdown]";
 
 /// What `--only` takes.
 const PARTS: [&str; 5] = ["start", "memory", "workloads", "bulk", "evidence"];
@@ -59,6 +60,8 @@ struct Options {
     markdown: bool,
     /// The gateway's table, not the run's.
     gateway: bool,
+    /// The daemon's table.
+    serve: bool,
     quick: bool,
 }
 
@@ -69,6 +72,7 @@ impl Options {
             only: None,
             markdown: false,
             gateway: false,
+            serve: false,
             quick: false,
         };
         let mut words = arguments.iter();
@@ -76,6 +80,7 @@ impl Options {
             match word.as_str() {
                 "run" => {}
                 "gateway" => options.gateway = true,
+                "serve" => options.serve = true,
                 "--quick" => options.quick = true,
                 "--markdown" => options.markdown = true,
                 "--only" => {
@@ -89,7 +94,7 @@ impl Options {
                         .filter(|runs| *runs > 0)
                         .ok_or(USAGE)?;
                 }
-                "serve" | "walls" => {
+                "walls" => {
                     return Err(format!("the table `{word}` is pending: it has no rows yet"));
                 }
                 _ => return Err(format!("`{word}`?\n{USAGE}")),
@@ -104,7 +109,9 @@ fn table(options: &Options) -> Result<(), String> {
     let scratch =
         scratch::Scratch::new(&out).map_err(|error| format!("cannot use {}: {error}", out.display()))?;
     let qila = qila::Qila::find(&scratch);
-    let wanted = |part: &str| !options.gateway && options.only.as_deref().is_none_or(|only| only == part);
+    let wanted = |part: &str| {
+        !options.gateway && !options.serve && options.only.as_deref().is_none_or(|only| only == part)
+    };
     let mut rows = Vec::new();
     if options.gateway {
         let mut effort = gateway::Effort::new(options.quick);
@@ -112,6 +119,13 @@ fn table(options: &Options) -> Result<(), String> {
             effort.rounds = options.runs;
         }
         rows.extend(gateway::rows(&scratch, &qila, effort)?);
+    }
+    if options.serve {
+        let mut effort = serve::Effort::new(options.quick);
+        if options.runs != RUNS {
+            effort.runs = options.runs;
+        }
+        rows.extend(serve::rows(&scratch, effort)?);
     }
     if wanted("start") {
         rows.extend(start::rows(&scratch, &qila, options.runs)?);
@@ -129,7 +143,11 @@ fn table(options: &Options) -> Result<(), String> {
         rows.extend(evidence::rows(&scratch));
     }
     let text = report::markdown(&rows);
-    let table = if options.gateway { "gateway" } else { "run" };
+    let table = match (options.gateway, options.serve) {
+        (true, _) => "gateway",
+        (_, true) => "serve",
+        _ => "run",
+    };
     let document = report::document(table, options.runs, &rows);
     let json = format!("{document:#}\n");
     // A part of the table does not take the place of the whole.
@@ -174,13 +192,15 @@ mod tests {
                 only: Some("start".to_owned()),
                 markdown: true,
                 gateway: false,
+                serve: false,
                 quick: false,
             }
         );
+        assert!(Options::parse(&words("serve --quick")).expect("valid").serve);
         assert!(Options::parse(&words("--runs 0")).is_err());
         assert!(Options::parse(&words("--only ../x")).is_err());
         assert!(
-            Options::parse(&words("serve"))
+            Options::parse(&words("walls"))
                 .expect_err("pending")
                 .contains("pending")
         );

@@ -119,6 +119,8 @@ pub fn root_with_true(root: &Path) -> std::io::Result<()> {
         std::fs::create_dir_all(root.join(folder))?;
     }
     std::fs::copy(&real, root.join("bin/true"))?;
+    // For a container that stays; it needs the same libraries.
+    std::fs::copy(std::fs::canonicalize("/bin/sleep")?, root.join("bin/sleep"))?;
     let listing = Command::new("ldd").arg(&real).output()?;
     for word in String::from_utf8_lossy(&listing.stdout)
         .split_whitespace()

@@ -25,7 +25,7 @@ usage: cargo xtask COMMAND
   check                 formatting, lints, layering, unsafe, file lengths, versions, licences
   test [NAME…]          every test, as root and as an unprivileged user (NAME: only packages whose name has it)
   bench [TABLE] [--runs N] [--markdown]
-                        measure a table of the README with its peers in the same run (TABLE: run)
+                        measure a table of the README with its peers in the same run (TABLE: run, gateway or serve)
   fuzz [--seconds N] [TARGET…]
                         run each fuzz target for N seconds (default 10)
   deny [--install]      licences, bans, sources and advisories of the dependencies (needs cargo-deny)
