@@ -126,6 +126,7 @@ pub const STAGES: &[(&str, u64)] = &[
     ("qila-conformance", 300),
     ("qila-protocols", 420),
     ("qila-sdk-tests", 420),
+    ("qila-serve-tests", 420),
 ];
 
 /// Seconds that a test binary outside [`STAGES`] may take.
