@@ -8,6 +8,13 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "qila", version, max_term_width = 100, arg_required_else_help = true)]
 pub(crate) struct Cli {
+    /// Work against the daemon there (`qila serve`) instead of on this host: http://127.0.0.1:3000, or https://…. Its key is read
+    /// from QILA_API_KEY. Default: QILA_HOST, if it is set.
+    #[arg(long, global = true, value_name = "URL")]
+    pub host: Option<String>,
+    /// File of further CA certificates (PEM) to verify that daemon against.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub host_ca: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -23,6 +30,9 @@ pub(crate) enum Command {
     Ps(Ps),
     /// Stop a run.
     Kill(Kill),
+    /// Sandboxes of a daemon: make, use, copy, fork and end them. Needs --host.
+    #[command(subcommand)]
+    Sandbox(crate::remote::SandboxCommand),
     /// Change what a running agent may reach.
     Update(Update),
     /// Take credentials from a running agent, for good.
@@ -112,6 +122,12 @@ pub(crate) struct Run {
     /// File of further CA certificates (PEM) to verify upstreams against. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub upstream_ca: Vec<PathBuf>,
+    /// With --host: template of the sandbox, by name or id. Default: base.
+    #[arg(long, value_name = "NAME")]
+    pub template: Option<String>,
+    /// With --host: leave the sandbox there when the command has ended.
+    #[arg(long)]
+    pub keep: bool,
     /// Print the summary as one JSON object.
     #[arg(long)]
     pub json: bool,

@@ -20,6 +20,7 @@ mod load;
 mod log;
 mod policy;
 mod ps;
+mod remote;
 mod run;
 mod serve;
 mod spare;
@@ -37,8 +38,28 @@ qila_sys::command!(command);
 fn command() -> u8 {
     // SIGXFSZ: a limit on the size of files is an error of write, like a full disk, not the end of Qila.
     qila_sys::signal::ignore(25);
-    let done = match Cli::parse().command {
+    let cli = Cli::parse();
+    let done = match remote::named(cli.host.as_deref(), cli.host_ca.as_ref()) {
+        Err(fail) => Err(fail),
+        Ok(Some(host)) => remote::dispatch(&host, cli.command),
+        Ok(None) => here(cli.command),
+    };
+    match done {
+        Ok(code) => code,
+        Err(fail) => {
+            eprintln!("{fail}");
+            fail.code
+        }
+    }
+}
+
+/// Carries a command out on this host.
+fn here(command: Command) -> Result<u8, Fail> {
+    match command {
         Command::Run(args) => run::run(&args),
+        Command::Sandbox(_) => Err(Fail::new("there is no daemon to ask")
+            .hint("say where it is with --host or QILA_HOST; `qila serve` is one")
+            .code(2)),
         Command::Ps(args) => ps::ps(&args),
         Command::Kill(args) => kill::kill(&args),
         Command::Update(args) => update::update(&args),
@@ -62,12 +83,5 @@ fn command() -> u8 {
         Command::Man { directory } => clap_mangen::generate_to(Cli::command(), &directory)
             .map(|()| 0)
             .map_err(|e| Fail::io("writing manual pages to", &directory, e)),
-    };
-    match done {
-        Ok(code) => code,
-        Err(fail) => {
-            eprintln!("{fail}");
-            fail.code
-        }
     }
 }

@@ -84,7 +84,11 @@ fn an_image_is_the_whole_world() {
             assert_eq!(out(&done), expected, "{}", err(&done));
             let kept = unpacked(place);
             assert_eq!(kept.len(), 2, "one directory for each layer: {kept:?}");
-            let root = kept.iter().map(|k| k.join("tree")).find(|t| t.join("bin/hello").exists()).unwrap();
+            let root = kept
+                .iter()
+                .map(|k| k.join("tree"))
+                .find(|t| t.join("bin/hello").exists())
+                .unwrap();
             seen.push((
                 root.metadata().unwrap().ino(),
                 root.metadata().unwrap().ctime_nsec(),
@@ -197,10 +201,18 @@ fn layers_are_laid_over_each_other() {
         // More layers than one string of mount options holds.
         let mut layers = vec![
             vec![(&b"bin/hello"[..], b'0', &b""[..], 0o755, program.as_slice())],
-            vec![file(b"etc/gone", b"hidden"), file(b"etc/kept", b"of the lowest"), file(b"opt/o/old", b"hidden")],
+            vec![
+                file(b"etc/gone", b"hidden"),
+                file(b"etc/kept", b"of the lowest"),
+                file(b"opt/o/old", b"hidden"),
+            ],
         ];
         let names: Vec<String> = (0..40).map(|n| format!("etc/n{n}")).collect();
-        layers.extend(names.iter().map(|n| vec![(n.as_bytes(), b'0', &b""[..], 0o644, n.as_bytes())]));
+        layers.extend(
+            names
+                .iter()
+                .map(|n| vec![(n.as_bytes(), b'0', &b""[..], 0o644, n.as_bytes())]),
+        );
         layers.push(vec![
             (b"etc/", b'5', b"", 0o755, b""),
             file(b"etc/.wh.gone", b""),
@@ -214,14 +226,27 @@ fn layers_are_laid_over_each_other() {
         let at = layouts::layout_of(&place.path(""), "{}", &layers);
         let base = format!("filesystem: {{base: {{oci_layout: '{}'}}}}", at.display());
         let policy = place.policy("layers.yaml", &base);
-        let wanted = ["/etc/gone", "/etc/kept", "/etc/n7", "/etc/n39", "/opt/o/old", "/opt/o/new"];
-        let done = place.run(&policy, tier, &[&["/bin/hello"][..], &wanted].concat()).output().unwrap();
+        let wanted = [
+            "/etc/gone",
+            "/etc/kept",
+            "/etc/n7",
+            "/etc/n39",
+            "/opt/o/old",
+            "/opt/o/new",
+        ];
+        let done = place
+            .run(&policy, tier, &[&["/bin/hello"][..], &wanted].concat())
+            .output()
+            .unwrap();
         let expected = "/etc/gone none\n/etc/kept of the lowest\n/etc/n7 changed\n/etc/n39 etc/n39\n/opt/o/old none\n\
             /opt/o/new of the uppermost\n";
         assert_eq!(out(&done), expected, "{}", err(&done));
         assert_eq!(unpacked(place).len(), layers.len());
         // Nothing is written to the layers: each is as it was, and so is the next run.
-        let again = place.run(&policy, tier, &["/bin/hello", "/etc/n7"]).output().unwrap();
+        let again = place
+            .run(&policy, tier, &["/bin/hello", "/etc/n7"])
+            .output()
+            .unwrap();
         assert_eq!(out(&again), "/etc/n7 changed\n", "{}", err(&again));
     });
 }

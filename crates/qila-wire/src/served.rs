@@ -184,6 +184,9 @@ pub enum Answer {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
+    /// The program has room for the next [`Say::Bytes`]. Said once for each: whoever says more before it is told so is not heard any
+    /// more. All else may be said at any time.
+    Fed,
     /// A program ended.
     Ended {
         /// Exit code, if it exited.

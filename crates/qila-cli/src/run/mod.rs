@@ -8,7 +8,7 @@ pub(crate) mod outside;
 pub(crate) mod plan;
 mod relay;
 mod supervise;
-mod terminal;
+pub(crate) mod terminal;
 pub(crate) mod witness;
 
 use crate::args::Run;
@@ -27,6 +27,12 @@ use std::path::{Path, PathBuf};
 
 /// `qila run`.
 pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
+    if args.template.is_some() || args.keep {
+        let what = if args.keep { "--keep" } else { "--template" };
+        return Err(Fail::new(format!("{what} is for sandboxes of a daemon"))
+            .hint("say where it is with --host or QILA_HOST")
+            .code(2));
+    }
     let mut policy = load::load(&args.policy)?;
     if let Some(tier) = args.isolation {
         policy.isolation = tier.named();

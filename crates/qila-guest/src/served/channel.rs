@@ -24,6 +24,8 @@ pub(super) struct Follows {
     pub ended: bool,
     /// Whether nobody is to wait for this one any more.
     pub leaves: bool,
+    /// Input came on it, and it was not told yet that there is room for more.
+    pub owed: bool,
 }
 
 /// A connection to the guest.

@@ -134,7 +134,7 @@ impl Guest<'_> {
         for channel in &self.channels {
             let mut flags = PollFlags::empty();
             flags.set(PollFlags::OUT, channel.has_more());
-            flags.set(PollFlags::IN, self.programs.may_hear(channel));
+            flags.set(PollFlags::IN, true);
             fds.push(PollFd::new(&channel.fd, flags));
         }
         let adoptions = self.channels.iter().filter_map(|c| c.adopts.as_ref());
@@ -184,9 +184,6 @@ impl Guest<'_> {
         if let Some(pid) = channel.program() {
             while let Some(say) = channel.next() {
                 self.programs.say(channel, pid, say);
-                if !self.programs.may_hear(channel) {
-                    break;
-                }
             }
         } else if let Some(ask) = channel.next::<Ask>() {
             self.answer(at, ask);

@@ -100,19 +100,15 @@ impl Table {
                 follows.taken = follows.at;
             }
             Say::Taken(through) => follows.taken = follows.taken.max(through.min(follows.at)),
+            Say::Bytes(_) if follows.owed => channel.closed = true, // it does not keep to what was agreed
             say => {
+                follows.owed |= matches!(say, Say::Bytes(_));
                 if let Some(program) = program {
                     // A signal to one that has just ended, or a size for what is no terminal, changes nothing.
                     let _ = obey(program, say);
                 }
             }
         }
-    }
-
-    /// Whether a channel is to be listened to now: not while its program has not taken what it said before.
-    pub(super) fn may_hear(&self, channel: &Channel) -> bool {
-        let full = |pid| self.programs.iter().any(|p| p.number() == pid && !p.has_room());
-        !channel.program().is_some_and(full)
     }
 
     /// What to wait for.
@@ -177,6 +173,16 @@ impl Table {
 
     /// Gives a channel what its program has said, as far as the channel takes it.
     pub(super) fn give(&mut self, channel: &mut Channel) {
+        if let Some(follows) = channel.follows.as_mut().filter(|f| f.owed) {
+            let full = self
+                .programs
+                .iter()
+                .any(|p| p.number() == follows.pid && !p.has_room());
+            if !full {
+                follows.owed = false;
+                channel.say(&Answer::Fed);
+            }
+        }
         while !channel.has_more() && !channel.closed {
             let Some(follows) = &mut channel.follows else {
                 return;
@@ -259,6 +265,7 @@ fn follow(channel: &mut Channel, pid: u32, at: u64) {
         taken: at,
         ended: false,
         leaves: false,
+        owed: false,
     });
     channel.say(&Answer::Started { pid });
 }

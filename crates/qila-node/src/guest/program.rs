@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 
 /// Pieces of input that wait for the program.
 const QUEUE: usize = 4;
+/// How long a program may take to take what somebody who went away has said to it.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(10);
 const SIGKILL: i32 = 9;
 /// Largest piece of input in one frame.
 const PIECE: usize = 64 * 1024;
@@ -25,6 +27,8 @@ pub(crate) fn follow(line: Line, pid: u32, from: Option<u64>, limit: Option<u64>
         at: from,
         taken: None,
         limit: limit.unwrap_or(u64::MAX),
+        rest: Bytes::new(),
+        fed: true,
     };
     tokio::spawn(relay.run(take));
     Process {
@@ -43,6 +47,10 @@ struct Relay {
     taken: Option<u64>,
     /// Most bytes that it may say.
     limit: u64,
+    /// Input that was not sent yet.
+    rest: Bytes,
+    /// Whether the program has room for the next piece of it.
+    fed: bool,
 }
 
 impl Relay {
@@ -57,8 +65,8 @@ impl Relay {
                     Err(_) => Err(LineError::Closed),
                 },
                 said = self.line.next(), if self.taken.is_none() => self.pass(said).await.map(|()| true),
-                told = take.recv(), if !deaf => match told {
-                    Some(input) => say(&self.line, input).await.map(|()| true),
+                told = take.recv(), if !deaf && self.fed && self.rest.is_empty() => match told {
+                    Some(input) => self.tell(input).await.map(|()| true),
                     None => {
                         deaf = true;
                         Ok(true)
@@ -72,13 +80,45 @@ impl Relay {
                 Err(_) => break,
             }
         }
-        // Whoever listened went away. What it has said already is done first.
-        while let Ok(input) = take.try_recv() {
-            if say(&self.line, input).await.is_err() {
-                return;
+        // Whoever listened went away. What it has said already is done first, if the program takes it.
+        let _ = tokio::time::timeout(FAREWELL, self.last_words(&mut take)).await;
+        let _ = self.line.say(&Say::Leave).await;
+    }
+
+    async fn last_words(&mut self, take: &mut mpsc::Receiver<Input>) -> Result<(), LineError> {
+        loop {
+            while !(self.fed && self.rest.is_empty()) {
+                if let Answer::Fed = self.line.next().await? {
+                    self.go_on().await?;
+                }
+            }
+            match take.try_recv() {
+                Ok(input) => self.tell(input).await?,
+                Err(_) => return Ok(()),
             }
         }
-        let _ = self.line.say(&Say::Leave).await;
+    }
+
+    /// Says something to the program; of input a piece, and the rest as it takes it.
+    async fn tell(&mut self, input: Input) -> Result<(), LineError> {
+        match input {
+            Input::Bytes(bytes) if bytes.is_empty() => Ok(()),
+            Input::Bytes(bytes) => {
+                self.rest = bytes;
+                self.go_on().await
+            }
+            other => self.line.say(&word(other)).await,
+        }
+    }
+
+    /// The program has room: the next piece, if there is one.
+    async fn go_on(&mut self) -> Result<(), LineError> {
+        self.fed = self.rest.is_empty();
+        if self.fed {
+            return Ok(());
+        }
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        self.line.say(&Say::Bytes(piece.to_vec())).await
     }
 
     /// False: it was the end.
@@ -117,20 +157,9 @@ impl Relay {
                 self.taken = Some(u64::MAX);
                 Ok(())
             }
+            Answer::Fed => self.go_on().await,
             _ => Err(LineError::Confused("no output".into())),
         }
-    }
-}
-
-async fn say(line: &Line, input: Input) -> Result<(), LineError> {
-    match input {
-        Input::Bytes(bytes) => {
-            for piece in bytes.chunks(PIECE) {
-                line.say(&Say::Bytes(piece.to_vec())).await?;
-            }
-            Ok(())
-        }
-        other => line.say(&word(other)).await,
     }
 }
 
