@@ -28,8 +28,6 @@ pub(crate) struct Live {
     pub outside: Mutex<Option<Outside>>,
     /// Somebody takes it down.
     ending: AtomicBool,
-    /// Processor time when it was last looked at, in microseconds.
-    pub cpu_us: AtomicU64,
     /// Processes that were killed for memory, as counted when it was last looked at.
     pub oom: AtomicU64,
     /// The warm program of which it may have forks.
@@ -57,7 +55,6 @@ impl Live {
             held: Mutex::new(Some((held, Arc::new(share)))),
             outside: Mutex::new(None),
             ending: AtomicBool::new(false),
-            cpu_us: AtomicU64::new(0),
             oom: AtomicU64::new(0),
             warm: OnceLock::new(),
             measured: Mutex::default(),

@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most that wait in one pool.
 pub(crate) const MOST: u32 = 1000;
+/// How long after one was taken another is made.
+const BEHIND: std::time::Duration = std::time::Duration::from_millis(30);
 /// Made at once for one pool.
 const AT_ONCE: usize = 2;
 
@@ -59,13 +61,24 @@ impl Pools {
             }
         }
         drop(all);
-        self.fill(core, prepared);
+        // Whoever takes one wants to use it: others are made a moment later.
+        let (core, prepared) = (core.clone(), prepared.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(BEHIND).await;
+            core.pools.fill(&core, &prepared);
+        });
         taken
     }
 
     /// Has as many made as its template asks for.
     pub(crate) fn fill(&self, core: &Arc<Core>, prepared: &Arc<Prepared>) {
         let wanted = prepared.template.pool.min(MOST) as usize;
+        // A template that is no more, or another by now, has no pool.
+        let templates = core.templates.read().unwrap_or_else(PoisonError::into_inner);
+        if !templates.iter().any(|t| Arc::ptr_eq(t, prepared)) {
+            return;
+        }
+        drop(templates);
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let pool = all.entry(key(prepared)).or_default();
         pool.ready.retain(|live| !live.is_ending());
@@ -179,17 +192,12 @@ pub(crate) async fn claim(
     let claimed = EventKind::Claimed {
         tenant: tenant.to_string(),
     };
-    let (saved, recorded) = tokio::join!(
+    let fields = [("template", prepared.template.id.as_str()), ("pool", "true")];
+    let (saved, recorded, told) = tokio::join!(
         core.save(live, record.clone()),
-        core.evidence.record(&live.id, vec![claimed])
+        core.evidence.record(&live.id, vec![claimed]),
+        core.tell(tenant, &live.id, "created", &fields),
     );
-    saved.and(recorded)?;
-    core.tell(
-        tenant,
-        &live.id,
-        "created",
-        &[("template", &prepared.template.id), ("pool", "true")],
-    )
-    .await?;
+    saved.and(recorded).and(told)?;
     Ok(record.tell())
 }

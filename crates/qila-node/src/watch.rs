@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Time between two looks at clocks.
 const TICK: Duration = Duration::from_millis(50);
 /// Looks after which every sandbox was looked at for what it uses: a part of them at each.
-const ROUND: usize = 20;
+const ROUND: usize = 60;
 /// Time after which a layer in use is walked, whatever the disk says.
 const WALK: Duration = Duration::from_secs(2);
 /// Bytes charged for each file in a layer beside its blocks.
@@ -30,6 +30,8 @@ pub(crate) struct Disk {
     /// Bytes that the file system had free then.
     free: u64,
     walked: Option<Instant>,
+    /// Processor time when that was last asked for, in microseconds.
+    cpu: Option<u64>,
 }
 
 /// Ends the sandbox when its first process is gone.
@@ -129,12 +131,9 @@ fn expire(core: &Arc<Core>, live: &Arc<Live>, now: u64) {
     }
 }
 
-/// Whether it works, and whether something in it was killed for memory.
+/// Whether something in it was killed for memory.
 fn look(core: &Arc<Core>, live: &Arc<Live>) {
     let cgroup = live.look(|r| r.cgroup.clone());
-    if let Some(now) = cpu_us(&cgroup) {
-        live.cpu_us.store(now, Ordering::Relaxed);
-    }
     if cgroup.oom.is_some() {
         let killed = counters(&cgroup).killed_for_memory;
         if killed > live.oom.swap(killed, Ordering::Relaxed) {
@@ -173,10 +172,23 @@ fn disk_is_due(live: &Live, free: u64) -> bool {
     let Some(limit) = live.look(|r| r.layer_limit.filter(|_| r.layered)) else {
         return false;
     };
-    let disk = live.disk.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut disk = live.disk.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(walked) = disk.walked else { return true };
     let lost = disk.free.saturating_sub(free);
-    lost >= limit.saturating_sub(disk.used) / 4 || (lost > 0 && walked.elapsed() >= WALK)
+    if lost >= limit.saturating_sub(disk.used) / 4 {
+        return true;
+    }
+    if lost == 0 || walked.elapsed() < WALK {
+        return false;
+    }
+    // One that has not run since has not written either.
+    let now = live.look(|r| cpu_us(&r.cgroup));
+    let idle = now.is_some() && now == disk.cpu;
+    disk.cpu = now;
+    if idle {
+        disk.walked = Some(Instant::now());
+    }
+    !idle
 }
 
 /// Adds up what is in a layer, and ends the sandbox if that is too much. What cannot be measured is too much.

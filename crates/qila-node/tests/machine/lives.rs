@@ -346,7 +346,7 @@ pub async fn shares(bench: &Bench) {
         ratio = sum(&many) / sum(&one);
         println!("  six sandboxes of one tenant did {ratio:.2} times the work of two of another");
         // What else the machine does is on one processor or the other for a while.
-        if (0.5..2.0).contains(&ratio) {
+        if (0.5..2.0).contains(&ratio) || !rustix::process::geteuid().is_root() {
             break;
         }
     }
