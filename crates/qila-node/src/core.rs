@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -46,6 +47,8 @@ pub(crate) struct Core {
     pub snapshots: RwLock<HashMap<SnapshotId, Arc<Snap>>>,
     pub pools: Pools,
     pub warmed: Warmed,
+    /// Sandboxes that are being taken down.
+    pub endings: AtomicUsize,
     /// Creations that are under way at once.
     pub births: Semaphore,
     /// Layers that a change under way is about to name.

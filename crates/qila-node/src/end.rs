@@ -13,6 +13,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -70,9 +71,14 @@ pub(crate) async fn end(core: &Arc<Core>, live: &Arc<Live>, why: Why) -> Result<
     core.forget(&live.id);
     let (core, live) = (core.clone(), live.clone());
     // Whoever asked may go away: what was begun is finished.
+    core.endings.fetch_add(1, Ordering::SeqCst);
     let work = tokio::spawn(async move {
-        let _change = live.change.lock().await;
-        take_down(&core, &live, why).await
+        let done = {
+            let _change = live.change.lock().await;
+            take_down(&core, &live, why).await
+        };
+        core.endings.fetch_sub(1, Ordering::SeqCst);
+        done
     });
     work.await
         .map_err(|e| internal("ending a sandbox", &e))?

@@ -22,12 +22,16 @@ use qila_evidence::{Log, LogError};
 use qila_store::Store;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
 /// Sandboxes that are made at once.
 const BIRTHS: usize = 16;
+
+/// How long sandboxes that are being taken down are waited for.
+const ENDINGS: Duration = Duration::from_secs(30);
 
 /// What a node is started with.
 pub struct Config {
@@ -113,6 +117,7 @@ impl Machine {
             snapshots: Default::default(),
             pools: Pools::default(),
             warmed: Warmed::default(),
+            endings: Default::default(),
             births: Semaphore::new(BIRTHS),
             layers: Default::default(),
             interpreter: config.interpreter,
@@ -153,7 +158,11 @@ impl Machine {
         for live in first.into_iter().chain(last) {
             end(&self.core, &live, Why::Killed).await?;
         }
-        // One that somebody has begun to end is gone when it is forgotten by its tenant's quota.
+        // Those that somebody else has begun to end, too.
+        let begun = std::time::Instant::now();
+        while self.core.endings.load(Ordering::SeqCst) > 0 && begun.elapsed() < ENDINGS {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         Ok(())
     }
 

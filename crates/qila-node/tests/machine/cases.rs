@@ -19,7 +19,8 @@ macro_rules! cases {
 }
 
 cases! {
-    lives: hello, streams, terminal, signals, background, pause, timeouts, limits, quotas, shares, pool, adopted, closed_network;
+    lives: hello, streams, terminal, signals, background, pause, timeouts, limits, quotas, pool, adopted, closed_network;
+    fair: shares;
     kept: snapshots, forks, busy_fork;
     warm: forks, found_again;
     files: whole, hostile, watching, large;

@@ -8,6 +8,7 @@
 )]
 
 mod cases;
+mod fair;
 mod files;
 mod kept;
 mod lives;
