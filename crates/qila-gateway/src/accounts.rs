@@ -39,7 +39,13 @@ fn owner(run: &RunId) -> Owner {
 
 /// The file of each budget. A limit may be changed without beginning anew; what is counted may not. `shared` is made if it is
 /// needed.
-pub fn accounts(shared: &Path, run: &RunId, dir: &Path, agent: &str, budgets: &[Budget]) -> Result<Vec<BudgetFile>, AccountError> {
+pub fn accounts(
+    shared: &Path,
+    run: &RunId,
+    dir: &Path,
+    agent: &str,
+    budgets: &[Budget],
+) -> Result<Vec<BudgetFile>, AccountError> {
     if budgets.iter().any(|b| b.per == Per::Agent) {
         use std::os::unix::fs::DirBuilderExt;
         match std::fs::DirBuilder::new().mode(0o700).create(shared) {
@@ -85,7 +91,9 @@ pub fn fold_accounts(shared: &Path, run: &RunId) -> Result<(), AccountError> {
             window_ms: (window > 0).then_some(window),
         };
         let mut ledger = Ledger::open(vec![(budget, account)], owner(run), Box::new(clock), false);
-        ledger.fold(&owner(run)).map_err(|e| AccountError::Settle(e.to_string()))?;
+        ledger
+            .fold(&owner(run))
+            .map_err(|e| AccountError::Settle(e.to_string()))?;
     }
     Ok(())
 }

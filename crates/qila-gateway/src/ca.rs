@@ -128,7 +128,10 @@ mod tests {
         let (key, pem) = authority().unwrap();
         let again = Authority::from_pem(&key).unwrap();
         assert_ne!(again.pem(), pem, "another certificate of the same key");
-        assert_eq!(again.issuer.key().public_key_raw(), Authority::from_pem(&key).unwrap().issuer.key().public_key_raw());
+        assert_eq!(
+            again.issuer.key().public_key_raw(),
+            Authority::from_pem(&key).unwrap().issuer.key().public_key_raw()
+        );
         let host = HostName::parse("api.example.org").unwrap();
         let first = one.serve(&host).unwrap();
         assert!(Arc::ptr_eq(&first, &one.serve(&host).unwrap()));
