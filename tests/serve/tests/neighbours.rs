@@ -2,9 +2,10 @@
 //! 100, with `QILA_LOSS=5` per cent instead of the short run's 25).
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 use qila_agents::host::Mode;
+use qila_agents::skip::Skip;
 use qila_serve_tests::{Client, Daemon, env, leftovers, tell};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// How long each stretch of work is, milliseconds.
@@ -35,12 +36,15 @@ async fn work(daemon: &Daemon, good: &[String]) -> u64 {
         all.spawn(async move {
             let line = "while :; do echo; sleep 0.05; done";
             let body = json!({"shell": line, "timeout_ms": STRETCH});
+            let begun = Instant::now();
             let said = client.ask("POST", &path, &body).await.unwrap().must(200).json();
             assert_eq!(said["timed_out"], true, "{said}");
-            said["stdout"].as_str().unwrap().len() as u64
+            // A stretch is cut off late where the machine has more to do than it can: steps are counted per time.
+            let steps = said["stdout"].as_str().unwrap().len() as f64;
+            steps * STRETCH as f64 / 1e3 / begun.elapsed().as_secs_f64()
         });
     }
-    all.join_all().await.into_iter().sum()
+    all.join_all().await.into_iter().sum::<f64>() as u64
 }
 
 async fn other_tenant(admin: &mut Client, daemon: &Daemon) -> Client {
@@ -110,7 +114,14 @@ async fn good_sandboxes_hardly_notice_bad_ones() {
             "neighbours: {} good ones beside one that {what}: {lost:.1} % less work ({before}, {beside}, {after})",
             good.len()
         ));
-        if lost > most {
+        // A loss that is smaller than the machine's own unrest says nothing, in either direction.
+        let unrest = 100.0 * before.abs_diff(after) as f64 / alone;
+        if unrest > most {
+            Skip::because(format!(
+                "two stretches without it differ by {unrest:.1} %: the machine is not quiet enough for {most} %"
+            ))
+            .report(&format!("neighbours: one that {what}"));
+        } else if lost > most {
             too_much.push(format!("one that {what}: {lost:.1} %"));
         }
     }
