@@ -16,6 +16,8 @@ use http::Request;
 use qila_api::{Attach, Exec, Input, Kind, Process, Status};
 use tokio::time::{Instant, sleep_until};
 
+/// How long a sandbox may take to hear that an end was told.
+const SETTLING: std::time::Duration = std::time::Duration::from_secs(5);
 const SIGKILL: i32 = 9;
 
 fn exec(asked: StartRequest) -> Result<Exec, Fault> {
@@ -159,6 +161,12 @@ async fn follow(mut process: Process, call: Call, out: &Out<EventResponse>, owne
     if owned && matches!(ended, Ended::Late) {
         // It fails if the program has ended meanwhile.
         let _ = process.input.send(Input::Signal(SIGKILL)).await;
+    }
+    if matches!(ended, Ended::Told) {
+        // Listening until nothing comes any more lets the sandbox know that the end was told.
+        tokio::spawn(tokio::time::timeout(SETTLING, async move {
+            while process.output.recv().await.is_some() {}
+        }));
     }
     ended
 }

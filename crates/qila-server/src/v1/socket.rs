@@ -134,6 +134,11 @@ async fn both_ways(
                 Some(said) => {
                     say(socket, message(&said)).await?;
                     if matches!(said, Output::Ended(_)) {
+                        // Listening until nothing comes any more lets the sandbox know that the end was told.
+                        let mut output = process.output;
+                        tokio::spawn(tokio::time::timeout(TAKING, async move {
+                            while output.recv().await.is_some() {}
+                        }));
                         return Ok(true);
                     }
                 }
