@@ -15,6 +15,12 @@ pub(crate) struct Cli {
     /// File of further CA certificates (PEM) to verify that daemon against.
     #[arg(long, global = true, value_name = "FILE")]
     pub host_ca: Option<PathBuf>,
+    /// File with the key for that daemon, instead of QILA_API_KEY.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Send the key in the clear to a daemon at http:// that is not on this host.
+    #[arg(long, global = true)]
+    pub host_insecure: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -33,6 +39,12 @@ pub(crate) enum Command {
     /// Sandboxes of a daemon: make, use, copy, fork and end them. Needs --host.
     #[command(subcommand)]
     Sandbox(crate::remote::SandboxCommand),
+    /// Build and pull images on this host.
+    #[command(subcommand)]
+    Image(crate::image::ImageCommand),
+    /// What a daemon makes sandboxes from: make, show and remove it. Needs --host.
+    #[command(subcommand)]
+    Template(crate::remote::TemplateCommand),
     /// Change what a running agent may reach.
     Update(Update),
     /// Take credentials from a running agent, for good.
@@ -97,8 +109,8 @@ pub(crate) struct Run {
     /// Isolation tier, over the policy's own.
     #[arg(long, value_name = "TIER")]
     pub isolation: Option<Tier>,
-    /// Directory that the agent works on.
-    #[arg(long, short = 'w', value_name = "DIR")]
+    /// Directory that the agent works on. With --host: one whose files are copied into the sandbox's home.
+    #[arg(long, short = 'w', visible_alias = "upload", value_name = "DIR")]
     pub workspace: Option<PathBuf>,
     /// Let the agent write the workspace itself instead of a copy-on-write layer.
     #[arg(long)]
@@ -125,6 +137,12 @@ pub(crate) struct Run {
     /// With --host: template of the sandbox, by name or id. Default: base.
     #[arg(long, value_name = "NAME")]
     pub template: Option<String>,
+    /// With --host: variable of the command. May be repeated.
+    #[arg(long, short = 'e', value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// With --host: time after which the command is killed.
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<qila_types::Millis>,
     /// With --host: leave the sandbox there when the command has ended.
     #[arg(long)]
     pub keep: bool,

@@ -11,6 +11,7 @@ mod fail;
 mod gateway;
 mod gateways;
 mod home;
+mod image;
 mod interpret;
 mod key;
 mod kill;
@@ -39,7 +40,7 @@ fn command() -> u8 {
     // SIGXFSZ: a limit on the size of files is an error of write, like a full disk, not the end of Qila.
     qila_sys::signal::ignore(25);
     let cli = Cli::parse();
-    let done = match remote::named(cli.host.as_deref(), cli.host_ca.as_ref()) {
+    let done = match remote::named(&cli) {
         Err(fail) => Err(fail),
         Ok(Some(host)) => remote::dispatch(&host, cli.command),
         Ok(None) => here(cli.command),
@@ -57,7 +58,7 @@ fn command() -> u8 {
 fn here(command: Command) -> Result<u8, Fail> {
     match command {
         Command::Run(args) => run::run(&args),
-        Command::Sandbox(_) => Err(Fail::new("there is no daemon to ask")
+        Command::Sandbox(_) | Command::Template(_) => Err(Fail::new("there is no daemon to ask")
             .hint("say where it is with --host or QILA_HOST; `qila serve` is one")
             .code(2)),
         Command::Ps(args) => ps::ps(&args),
@@ -66,6 +67,7 @@ fn here(command: Command) -> Result<u8, Fail> {
         Command::Revoke(args) => update::revoke(&args),
         Command::Gateway(args) => gateway::gateway(&args),
         Command::Serve(args) => serve::serve(&args),
+        Command::Image(command) => image::image(command),
         Command::Interpret => interpret::interpret(),
         Command::Key(args) => key::key(&args),
         Command::Tenant(args) => key::tenant(&args),

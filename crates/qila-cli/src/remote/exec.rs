@@ -1,70 +1,136 @@
 //! A command in a sandbox elsewhere, with the caller's own streams.
-use super::http::{Host, Wire};
+use super::http::{Host, Wire, gone};
+use super::signals::{Done, Signals};
+use super::streams::{self, Output};
 use crate::fail::Fail;
+use crate::ps::harmless;
 use crate::run::terminal::{self, Raw};
 use bytes::Bytes;
 use futures_util::stream::SplitSink;
 use futures_util::{SinkExt, StreamExt};
 use hyper::Method;
+use qila_types::Millis;
 use serde_json::{Value, json};
-use std::io::{Read, Write};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-/// Pieces of input that wait to be sent.
-const QUEUE: usize = 8;
+/// How long the daemon may take to agree to a WebSocket.
+const AGREED: Duration = Duration::from_secs(30);
+/// Exit code when the time that was asked for is over, as when a limit of a policy ends a run.
+pub(crate) const LIMIT: u8 = 124;
+const SIGKILL: i64 = 9;
 
 type Socket = WebSocketStream<Box<dyn Wire>>;
 
-fn lost(e: &dyn std::fmt::Display) -> Fail {
-    Fail::new(format!("the daemon went away: {e}")).hint("the program may go on; see `qila sandbox list`")
+/// A program that is to run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Program {
+    pub argv: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    pub cwd: Option<String>,
+    /// Time after which it is killed.
+    pub time: Option<Millis>,
 }
 
-/// Runs a command to its end: its exit code, 128 + N for signal N.
+impl Program {
+    /// As the daemon wants it.
+    pub(crate) fn wish(&self) -> Value {
+        let mut body = json!({"argv": self.argv, "env": self.env});
+        if let Some(object) = body.as_object_mut() {
+            if let Some(cwd) = &self.cwd {
+                object.insert("cwd".into(), cwd.as_str().into());
+            }
+            if let Some(time) = self.time {
+                object.insert("timeout_ms".into(), time.0.into());
+            }
+        }
+        body
+    }
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// Exit code, 128 + N for signal N, 124 if its time was over.
+    pub code: u8,
+    /// The signal that ended it.
+    pub signal: Option<i64>,
+    /// Its time was over.
+    pub late: bool,
+    /// Bytes that it said.
+    pub output: u64,
+}
+
+/// Runs a program to its end. It is killed if this process goes away.
 pub(crate) async fn run(
     host: &Host,
     id: &str,
-    argv: &[String],
-    env: &[(String, String)],
-) -> Result<u8, Fail> {
+    program: &Program,
+    mut signals: Signals,
+) -> Result<Ended, Fail> {
     let size = terminal::size();
-    let mut body = json!({"argv": argv, "env": env.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
-        "input": true, "kill_on_disconnect": true});
-    if let (Some(size), Some(object)) = (size, body.as_object_mut()) {
-        object.insert("terminal".into(), json!({"rows": size.rows, "cols": size.cols}));
+    let mut body = program.wish();
+    if let Some(object) = body.as_object_mut() {
+        object.insert("input".into(), true.into());
+        object.insert("kill_on_disconnect".into(), true.into());
+        if let Some(size) = size {
+            object.insert("terminal".into(), json!({"rows": size.rows, "cols": size.cols}));
+        }
     }
-    let mut socket = open(host, id).await?;
+    let mut socket = tokio::select! {
+        socket = open(host, id) => socket?,
+        number = signals.ending() => return Ok(Ended { code: 128 | number, ..Ended::default() }),
+    };
+    let begun = Instant::now();
     socket
         .send(Message::text(body.to_string()))
         .await
-        .map_err(|e| lost(&e))?;
-    let _raw = size.and_then(|_| Raw::enter());
-    let watch = Signals::new().map_err(|e| Fail::new(format!("taking over signals: {e}")))?;
+        .map_err(|e| gone(&e.to_string()))?;
+    let raw = size.and_then(|_| Raw::enter());
     // Each way goes on by itself: a program that says much before it takes what it is told makes nobody wait for ever.
     let (to, mut from) = socket.split();
-    let talking = tokio::spawn(talk(to, stdin(), watch));
-    let code = loop {
+    let talking = tokio::spawn(talk(to, streams::input(), signals));
+    let output = Output::begin();
+    let mut said = 0;
+    let heard = loop {
         match from.next().await {
-            Some(Ok(Message::Binary(bytes))) => show(&bytes)?,
-            Some(Ok(Message::Text(text))) => {
-                let value: Value = serde_json::from_str(&text).unwrap_or_default();
-                if let Some(code) = ended(&value)? {
-                    break code;
+            // The first byte says which stream.
+            Some(Ok(Message::Binary(mut bytes))) if !bytes.is_empty() => {
+                let stream = bytes.split_to(1);
+                said += bytes.len() as u64;
+                if output.write(stream.first() == Some(&2), bytes).await.is_err() {
+                    break Ok(Ended::default());
                 }
             }
-            Some(Ok(Message::Close(_))) | None => return Err(lost(&"it closed the connection")),
+            Some(Ok(Message::Text(text))) => match ended(&serde_json::from_str(&text).unwrap_or_default()) {
+                Ok(None) => {}
+                Ok(Some(end)) => break Ok(end),
+                Err(fail) => break Err(fail),
+            },
+            Some(Ok(Message::Close(_))) | None => break Err(gone("it closed the connection")),
             Some(Ok(_)) => {}
-            Some(Err(e)) => return Err(lost(&e)),
+            Some(Err(e)) => break Err(gone(&e.to_string())),
         }
     };
+    let written = output.end().await;
     talking.abort();
-    Ok(code)
+    drop(raw);
+    let mut end = heard?;
+    written?;
+    let time = program.time.map(|t| Duration::from_millis(t.0));
+    end.output = said;
+    end.late = end.signal == Some(SIGKILL) && time.is_some_and(|time| begun.elapsed() >= time);
+    if end.late {
+        end.code = LIMIT;
+    }
+    Ok(end)
 }
 
 /// Sends what is said to the program until nobody takes it any more: who listens hears why.
-async fn talk(mut to: SplitSink<Socket, Message>, mut input: mpsc::Receiver<Bytes>, mut watch: Signals) {
+async fn talk(mut to: SplitSink<Socket, Message>, mut input: mpsc::Receiver<Bytes>, mut signals: Signals) {
     let mut open = true;
     loop {
         let message = tokio::select! {
@@ -75,7 +141,10 @@ async fn talk(mut to: SplitSink<Socket, Message>, mut input: mpsc::Receiver<Byte
                     Message::text(json!({"end": {}}).to_string())
                 }
             },
-            word = watch.next() => Message::text(word.to_string()),
+            done = signals.next() => Message::text(match done {
+                Done::Signal(name, _) => json!({"signal": {"signal": name}}),
+                Done::Resize { rows, cols } => json!({"resize": {"rows": rows, "cols": cols}}),
+            }.to_string()),
         };
         if to.send(message).await.is_err() {
             return;
@@ -97,104 +166,78 @@ async fn open(host: &Host, id: &str) -> Result<Socket, Fail> {
         .body(())
         .map_err(|e| Fail::new(e.to_string()))?;
     let stream = host.connect().await?;
-    match tokio_tungstenite::client_async(request, stream).await {
+    let agreed = tokio::time::timeout(AGREED, tokio_tungstenite::client_async(request, stream)).await;
+    match agreed.map_err(|_| gone("it does not answer"))? {
         Ok((socket, _)) => Ok(socket),
         Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => {
+            let after = super::http::after(answer.headers());
             let text = answer.body().as_deref().unwrap_or_default();
-            let problem: Value = serde_json::from_slice(text).unwrap_or_default();
-            let detail = problem.get("detail").and_then(Value::as_str);
-            Err(Fail::new(
-                detail.map_or_else(|| answer.status().to_string(), str::to_owned),
-            ))
+            Err(super::http::refusal(answer.status(), after, text))
         }
-        Err(e) => Err(lost(&e)),
+        Err(e) => Err(gone(&e.to_string())),
     }
 }
 
-/// The first byte says which stream.
-fn show(bytes: &[u8]) -> Result<(), Fail> {
-    let Some((stream, rest)) = bytes.split_first() else {
-        return Ok(());
-    };
-    let written = match stream {
-        2 => std::io::stderr().write_all(rest),
-        _ => std::io::stdout()
-            .write_all(rest)
-            .and_then(|()| std::io::stdout().flush()),
-    };
-    // A reader that went away ends the command, as a pipe would.
-    written.map_err(|e| Fail::new(format!("nobody reads the output: {e}")).code(141))
-}
-
-/// The exit code, if that was the end.
-fn ended(value: &Value) -> Result<Option<u8>, Fail> {
+/// How it ended, if that was the end.
+pub(crate) fn ended(value: &Value) -> Result<Option<Ended>, Fail> {
     if let Some(error) = value.get("error") {
-        let detail = error
-            .get("detail")
-            .and_then(Value::as_str)
-            .unwrap_or("the program was not started");
-        let code = match error.get("status").and_then(Value::as_u64) {
-            Some(404) => 127,
-            Some(400) => 126,
-            _ => 125,
-        };
-        return Err(Fail::new(detail).code(code));
+        return Err(not_run(error));
     }
     let Some(end) = value.get("ended") else {
         return Ok(None);
     };
     let number = |name: &str| end.get(name).and_then(Value::as_i64);
-    Ok(Some(match (number("exit_code"), number("signal")) {
+    let code = match (number("exit_code"), number("signal")) {
         (Some(code), _) => u8::try_from(code & 0xff).unwrap_or(1),
         (None, Some(signal)) => u8::try_from(128 + (signal & 0x7f)).unwrap_or(255),
         (None, None) => 1,
+    };
+    let signal = number("signal");
+    Ok(Some(Ended {
+        code,
+        signal,
+        ..Ended::default()
     }))
 }
 
-/// Standard input, read by a thread of its own: a terminal cannot be waited for in any other way that leaves it as it was.
-fn stdin() -> mpsc::Receiver<Bytes> {
-    let (give, take) = mpsc::channel(QUEUE);
-    std::thread::spawn(move || {
-        let mut buffer = vec![0u8; 32 * 1024];
-        while let Ok(n @ 1..) = std::io::stdin().read(&mut buffer) {
-            let piece = Bytes::copy_from_slice(buffer.get(..n).unwrap_or(&[]));
-            if give.blocking_send(piece).is_err() {
-                return;
-            }
-        }
-    });
-    take
-}
-
-/// What the caller's terminal and its user do, as words for the daemon.
-struct Signals {
-    interrupt: Signal,
-    end: Signal,
-    hangup: Signal,
-    size: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            end: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            size: signal(SignalKind::window_change())?,
-        })
+/// Why a program was not run, or not to its end.
+pub(crate) fn not_run(error: &Value) -> Fail {
+    let text = |name: &str| error.get(name).and_then(Value::as_str);
+    let code = match error.get("status").and_then(Value::as_u64) {
+        Some(404) => 127,
+        Some(400) => 126,
+        _ => 125,
+    };
+    let detail = text("detail").unwrap_or("the program was not started");
+    let fail = Fail::new(harmless(detail)).code(code);
+    match text("hint") {
+        Some(hint) => fail.hint(harmless(hint)),
+        None => fail,
     }
+}
 
-    async fn next(&mut self) -> Value {
-        let name = |name: &str| json!({"signal": {"signal": name}});
-        loop {
-            tokio::select! {
-                _ = self.interrupt.recv() => return name("INT"),
-                _ = self.end.recv() => return name("TERM"),
-                _ = self.hangup.recv() => return name("HUP"),
-                _ = self.size.recv() => if let Some(size) = terminal::size() {
-                    return json!({"resize": {"rows": size.rows, "cols": size.cols}});
-                },
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_as_a_shell_does() {
+        let code = |value: Value| ended(&value).map(|end| end.map(|e| e.code)).map_err(|f| f.code);
+        assert_eq!(
+            code(json!({"ended": {"exit_code": 7, "signal": null}})),
+            Ok(Some(7))
+        );
+        assert_eq!(
+            code(json!({"ended": {"exit_code": null, "signal": 15}})),
+            Ok(Some(143))
+        );
+        assert_eq!(code(json!({"ended": {}})), Ok(Some(1)));
+        assert_eq!(code(json!({"started": {"pid": 3}})), Ok(None));
+        for (status, expected) in [(404, 127), (400, 126), (410, 125), (429, 125)] {
+            assert_eq!(
+                code(json!({"error": {"status": status, "detail": "no"}})),
+                Err(expected)
+            );
         }
     }
 }

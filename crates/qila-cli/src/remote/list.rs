@@ -1,14 +1,18 @@
 //! Looking at what a daemon has.
-use super::http::{Host, escaped};
+use super::http::{Host, escaped, gone, nothing};
 use crate::fail::Fail;
 use crate::policy::print;
 use crate::ps::harmless;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::BodyExt;
 use hyper::Method;
+use hyper::body::Incoming;
 use serde_json::Value;
 
-/// Items of one page.
-const PAGE: usize = 100;
+/// Items of one page, and most pages.
+const PAGE: usize = 1000;
+const PAGES: usize = 1000;
+/// Largest event that is read, in bytes.
+const EVENT: usize = 1 << 20;
 
 /// Every sandbox.
 pub(crate) async fn sandboxes(host: &Host) -> Result<Vec<Value>, Fail> {
@@ -19,7 +23,7 @@ pub(crate) async fn sandboxes(host: &Host) -> Result<Vec<Value>, Fail> {
 pub(crate) async fn pages(host: &Host, path: &str) -> Result<Vec<Value>, Fail> {
     let mut all = Vec::new();
     let mut cursor = None;
-    loop {
+    for _ in 0..PAGES {
         let after = cursor
             .map(|c: String| format!("&after={}", escaped(&c)))
             .unwrap_or_default();
@@ -37,6 +41,7 @@ pub(crate) async fn pages(host: &Host, path: &str) -> Result<Vec<Value>, Fail> {
             return Ok(all);
         }
     }
+    Err(Fail::new("the list has no end"))
 }
 
 pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -50,9 +55,10 @@ pub(crate) async fn ps(host: &Host, json: bool) -> Result<u8, Fail> {
     }
     for sandbox in sandboxes(host).await? {
         if json {
-            let value = serde_json::json!({"run": sandbox["id"], "state": sandbox["state"], "tier": sandbox["tier"],
-                "template": sandbox["template"], "started_ms": sandbox["started_ms"], "ends_ms": sandbox["ends_ms"],
-                "metadata": sandbox["metadata"]});
+            let of = |name: &str| sandbox.get(name).cloned().unwrap_or_default();
+            let value = serde_json::json!({"run": of("id"), "state": of("state"), "tier": of("tier"),
+                "template": of("template"), "started_ms": of("started_ms"), "ends_ms": of("ends_ms"),
+                "metadata": of("metadata")});
             print(&value.to_string());
         } else {
             let [id, state, tier, template] =
@@ -95,33 +101,71 @@ pub(crate) async fn log(host: &Host, run: Option<&str>, follow: bool, json: bool
         }
         return Ok(0);
     }
+    let id = match run {
+        Some(wanted) => Some(super::sandbox::find(host, wanted).await?),
+        None => None,
+    };
     let request = host
         .request(Method::GET, "/v1/events")
-        .header("accept", "text/event-stream");
-    let request = request
-        .body(Empty::new().boxed())
-        .map_err(|e| Fail::new(e.to_string()))?;
-    let mut body = host.ask(request).await?.into_body();
-    let mut held = String::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| Fail::new(format!("the daemon went away: {e}")))?;
-        let Ok(bytes) = frame.into_data() else { continue };
-        held.push_str(&String::from_utf8_lossy(&bytes));
-        while let Some((line, rest)) = held.split_once('\n') {
-            let line = line.trim_end().to_owned();
-            held = rest.to_owned();
-            if let Some(event) = line
-                .strip_prefix("data:")
-                .and_then(|t| serde_json::from_str::<Value>(t.trim()).ok())
-            {
-                let id = text(&event, "sandbox").to_owned();
-                if run.is_none_or(|wanted| id.starts_with(wanted)) {
-                    show(&event, &id, json);
+        .header("accept", "text/event-stream")
+        .body(nothing());
+    let request = request.map_err(|e| Fail::new(e.to_string()))?;
+    let mut events = Events::of(host.start(request).await?.into_body());
+    while let Some((_, event)) = events.next().await? {
+        let of = text(&event, "sandbox").to_owned();
+        if id.as_ref().is_none_or(|id| *id == of) {
+            show(&event, &of, json);
+        }
+    }
+    Err(gone("it ended the stream"))
+}
+
+/// Server-sent events with JSON in them.
+pub(crate) struct Events {
+    body: Incoming,
+    held: Vec<u8>,
+    name: String,
+}
+
+impl Events {
+    /// From the body of an answer.
+    pub(crate) fn of(body: Incoming) -> Events {
+        Events {
+            body,
+            held: Vec::new(),
+            name: String::new(),
+        }
+    }
+
+    /// The next one's name and data; nothing at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<(String, Value)>, Fail> {
+        loop {
+            while let Some(end) = self.held.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.held.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line);
+                let line = line.trim_end();
+                if let Some(name) = line.strip_prefix("event:") {
+                    name.trim().clone_into(&mut self.name);
                 }
+                // This daemon writes the data of an event as one line.
+                if let Some(data) = line.strip_prefix("data:") {
+                    let data = serde_json::from_str(data.trim())
+                        .map_err(|e| Fail::new(format!("the daemon told what is no JSON: {e}")))?;
+                    return Ok(Some((std::mem::take(&mut self.name), data)));
+                }
+            }
+            if self.held.len() > EVENT {
+                return Err(Fail::new("the daemon told more than an event may be"));
+            }
+            let Some(frame) = self.body.frame().await else {
+                return Ok(None);
+            };
+            let frame = frame.map_err(|e| gone(&e.to_string()))?;
+            if let Ok(bytes) = frame.into_data() {
+                self.held.extend_from_slice(&bytes);
             }
         }
     }
-    Err(Fail::new("the daemon ended the stream"))
 }
 
 fn show(line: &Value, id: &str, json: bool) {

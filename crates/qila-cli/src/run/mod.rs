@@ -27,8 +27,13 @@ use std::path::{Path, PathBuf};
 
 /// `qila run`.
 pub(crate) fn run(args: &Run) -> Result<u8, Fail> {
-    if args.template.is_some() || args.keep {
-        let what = if args.keep { "--keep" } else { "--template" };
+    let of_a_daemon = [
+        (args.template.is_some(), "--template"),
+        (args.keep, "--keep"),
+        (!args.env.is_empty(), "--env"),
+        (args.timeout.is_some(), "--timeout"),
+    ];
+    if let Some((_, what)) = of_a_daemon.iter().find(|(given, _)| *given) {
         return Err(Fail::new(format!("{what} is for sandboxes of a daemon"))
             .hint("say where it is with --host or QILA_HOST")
             .code(2));
