@@ -34,8 +34,12 @@ impl Drop for Daemon {
 }
 
 fn serve(place: &Place, listen: &str) -> (Child, String) {
+    serve_with(place, &["--listen", listen])
+}
+
+fn serve_with(place: &Place, args: &[&str]) -> (Child, String) {
     let mut child = place
-        .qila(&["serve", "--listen", listen])
+        .qila(&[&["serve"], args].concat())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -46,8 +50,8 @@ fn serve(place: &Place, listen: &str) -> (Child, String) {
         let Some(Ok(line)) = lines.next() else {
             panic!("it did not start: {seen:?}")
         };
-        match line.split_once("serving at http://") {
-            Some((_, address)) => break address.to_owned(),
+        match line.split_once("serving at http") {
+            Some((_, address)) => break address.trim_start_matches(['s', ':', '/']).to_owned(),
             None => seen.push(line),
         }
     };
@@ -59,7 +63,12 @@ fn serve(place: &Place, listen: &str) -> (Child, String) {
 impl Daemon {
     fn start() -> Daemon {
         let place = Place::new(Who::Me);
-        let (mut child, address) = serve(&place, "127.0.0.1:0");
+        let (child, address) = serve(&place, "127.0.0.1:0");
+        Daemon::of(place, child, address)
+    }
+
+    /// One that was started, for the first time in its place.
+    fn of(place: Place, mut child: Child, address: String) -> Daemon {
         let mut printed = BufReader::new(child.stdout.take().unwrap()).lines();
         let key = loop {
             let line = printed.next().unwrap().unwrap();
@@ -770,6 +779,62 @@ fn what_cannot_be_says_what_to_do() {
         .unwrap();
     assert_eq!(code(&done), 0, "{}", err(&done));
     daemon.is_empty();
+}
+
+#[test]
+fn with_tls_only_who_is_vouched_for_is_told_the_key() {
+    let place = Place::new(Who::Me);
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let cert = place.write("cert.pem", &made.cert.pem());
+    let key = place.write("key.pem", &made.signing_key.serialize_pem());
+    let [cert, key] = [cert.to_str().unwrap(), key.to_str().unwrap()];
+    let (child, address) = serve_with(
+        &place,
+        &["--listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key],
+    );
+    let daemon = Daemon::of(place, child, address);
+    let port = daemon.address.rsplit_once(':').unwrap().1;
+    let url = format!("https://localhost:{port}");
+    let args = [
+        "--host",
+        &url,
+        "--host-ca",
+        cert,
+        "run",
+        "-q",
+        "--",
+        "sh",
+        "-c",
+        "cat; exit 3",
+    ];
+    let mut child = daemon
+        .qila(&args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"over TLS").unwrap();
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(
+        (code(&done), out(&done).as_str()),
+        (3, "over TLS"),
+        "{}",
+        err(&done)
+    );
+    for (url, more) in [
+        (&url, &[][..]),
+        (&format!("https://127.0.0.1:{port}"), &["--host-ca", cert]),
+    ] {
+        let args = [&["--host", url], more, &["ps"]].concat();
+        let done = daemon.done(&args);
+        assert_eq!(code(&done), 125);
+        assert!(
+            err(&done).contains("cannot be reached") && err(&done).contains("--host-ca"),
+            "{}",
+            err(&done)
+        );
+    }
 }
 
 #[test]
