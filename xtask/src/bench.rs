@@ -25,6 +25,12 @@ pub fn run(arguments: &[String]) -> Result<bool, Error> {
             None => eprintln!("note: mitmproxy {MITMPROXY} could not be installed"),
         }
     }
+    if arguments.first().is_some_and(|table| table == "serve") {
+        match numpy(&metadata) {
+            Some(path) => drop(bench.env("QILA_BENCH_NUMPY", path)),
+            None => eprintln!("note: numpy could not be installed"),
+        }
+    }
     if let Some(path) = qila {
         bench.env("QILA_BIN", path);
     }
@@ -51,6 +57,13 @@ fn mitmproxy(metadata: &Metadata) -> Option<PathBuf> {
     let mut install = Command::new(folder.join("bin/pip"));
     install.args(["install", "--quiet", &format!("mitmproxy=={MITMPROXY}")]);
     (shell::quietly(&mut make) && shell::quietly(&mut install) && program.is_file()).then_some(program)
+}
+
+/// The numpy that the tests of zygotes use, below the build folder; none where it cannot be installed.
+fn numpy(metadata: &Metadata) -> Option<PathBuf> {
+    let folder = metadata.target_folder.join("zygote-numpy");
+    let mut make = Command::new(tree::root().join("crates/qila-sandbox/tests/zygote/setup.sh"));
+    shell::quietly(make.arg(&folder)).then_some(folder)
 }
 
 /// A crate's own measure of itself, where it has one.

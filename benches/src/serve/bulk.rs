@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::daemon::Daemon;
-use super::latency;
+use super::{host, latency};
 use crate::report::{Row, Target};
 use crate::scratch::Scratch;
 use crate::stats::{Ratio, Samples};
@@ -101,7 +101,7 @@ pub fn files(daemon: &Daemon, scratch: &Scratch, mib: usize) -> Result<Vec<Row>,
 }
 
 /// A fork of a sandbox that holds a large file.
-pub fn fork(daemon: &Daemon, mib: usize, runs: usize) -> Result<Vec<Row>, String> {
+pub fn fork(daemon: &Daemon, scratch: &Scratch, mib: usize, runs: usize) -> Result<Vec<Row>, String> {
     let mut client = daemon.client()?;
     let id = client.create(&json!({}))?;
     let line = format!("dd if=/dev/zero of=big bs=1M count={mib} 2>&1");
@@ -111,6 +111,7 @@ pub fn fork(daemon: &Daemon, mib: usize, runs: usize) -> Result<Vec<Row>, String
         return Err(format!("writing the file: {said}"));
     }
     let mut samples = Samples::default();
+    let before = host::disk(&scratch.folder)?;
     for _ in 0..runs {
         let begun = Instant::now();
         let made = client.want("POST", &format!("/v1/sandboxes/{id}/fork"), &json!({}), 201)?;
@@ -120,6 +121,10 @@ pub fn fork(daemon: &Daemon, mib: usize, runs: usize) -> Result<Vec<Row>, String
         let there = client.want("GET", &path, &Value::Null, 200)?;
         if there.get("size").and_then(Value::as_u64) != u64::try_from(mib << 20).ok() {
             return Err(format!("the fork has {there}"));
+        }
+        let taken = host::disk(&scratch.folder)? - before;
+        if taken > mib as f64 / 2.0 {
+            return Err(format!("a fork took {taken:.0} MiB of the disk: it was copied"));
         }
         client.end(&new)?;
     }

@@ -17,6 +17,9 @@ pub struct Client {
     key: String,
 }
 
+/// How much of a stream is read in which what was awaited does not come.
+const LONGEST_EVENTS: usize = 64 << 10;
+
 /// An answer: its status and its body.
 pub type Answer = (u16, Vec<u8>);
 
@@ -124,6 +127,30 @@ impl Client {
             kept.extend_from_slice(piece.get(..room).unwrap_or(piece));
         })?;
         Ok((status, kept))
+    }
+
+    /// Asks for a stream of events and reads until a line begins with `word`; the connection cannot be used afterwards.
+    pub fn until(&mut self, path: &str, body: &Value, word: &str) -> Result<(), String> {
+        let body = body.to_string();
+        let stream = self.begin("POST", path, "application/json", body.len())?;
+        stream.write_all(body.as_bytes()).map_err(text)?;
+        let mut seen = self.line()?;
+        if !seen.contains(" 200 ") {
+            return Err(format!("{path}: {seen}"));
+        }
+        let mut over = false;
+        while !over {
+            let line = self.line()?;
+            if line.starts_with(word) {
+                return Ok(());
+            }
+            // The line after one of these says what went wrong.
+            over = ["event: ended", "event: error"].iter().any(|e| seen.ends_with(e))
+                || seen.len() > LONGEST_EVENTS;
+            seen.push('\n');
+            seen.push_str(&line);
+        }
+        Err(format!("{path}: {seen}"))
     }
 
     /// Asks, and wants this status.

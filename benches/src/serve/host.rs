@@ -1,5 +1,8 @@
 //! What the host shows: memory that is left, and what processes hold.
+use std::collections::HashSet;
 use std::fs::{read_dir, read_to_string};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 fn number(text: &str, name: &str) -> Option<f64> {
     let line = text.lines().find_map(|l| l.strip_prefix(name))?;
@@ -12,6 +15,27 @@ pub fn available() -> Result<f64, String> {
     number(&text, "MemAvailable:")
         .map(|kib| kib / 1024.0)
         .ok_or_else(|| "no MemAvailable".to_owned())
+}
+
+/// MiB of the disk of `folder` that the files beneath it take, each counted once.
+pub fn disk(folder: &Path) -> Result<f64, String> {
+    let text = |e: std::io::Error| format!("{}: {e}", folder.display());
+    let device = std::fs::symlink_metadata(folder).map_err(text)?.dev();
+    let (mut left, mut seen, mut blocks) = (vec![folder.to_owned()], HashSet::new(), 0_u64);
+    while let Some(one) = left.pop() {
+        // What is removed meanwhile takes nothing.
+        let Ok(data) = std::fs::symlink_metadata(&one) else {
+            continue;
+        };
+        if data.dev() != device || !seen.insert(data.ino()) {
+            continue;
+        }
+        blocks += data.blocks();
+        if data.is_dir() {
+            left.extend(read_dir(&one).into_iter().flatten().flatten().map(|e| e.path()));
+        }
+    }
+    Ok(blocks as f64 / 2048.0)
 }
 
 /// A process and its children, whose own children do not count: the daemon and its launcher, without the guests; MiB resident.

@@ -5,6 +5,7 @@ mod daemon;
 mod host;
 mod lives;
 mod many;
+mod warm;
 
 use serde_json::{Value, json};
 
@@ -75,13 +76,11 @@ pub fn rows(scratch: &Scratch, effort: Effort) -> Result<Vec<Row>, String> {
     };
     part(&mut rows, "create and run", lives::first(&daemon, effort.runs));
     part(&mut rows, "exec", against_docker(scratch, &daemon, effort.runs));
-    for work in [
-        "Python with numpy ready from a zygote ÷ starting `python3 -c 'import numpy'`",
-        "1,000 forked Python-with-numpy sandboxes: host memory each",
-    ] {
-        let why = "pending: measured by the warm programs' own test so far (docs/zygotes.md)";
-        rows.push(Row::skipped(work, Target::None, "×", why));
-    }
+    part(
+        &mut rows,
+        "zygote",
+        warm::rows(&daemon, effort.many / 2, effort.runs),
+    );
     part(
         &mut rows,
         "fan-out",
@@ -96,7 +95,7 @@ pub fn rows(scratch: &Scratch, effort: Effort) -> Result<Vec<Row>, String> {
     part(
         &mut rows,
         "fork",
-        bulk::fork(&daemon, effort.mib, effort.runs.min(20)),
+        bulk::fork(&daemon, scratch, effort.mib, effort.runs.min(20)),
     );
     part(&mut rows, "pause", lives::pause(&daemon, effort.runs));
     Ok(rows)
