@@ -72,7 +72,11 @@ async fn built(
 ) -> Result<u8, Fail> {
     let context = absolute(&context)?;
     let wish = Build {
-        dockerfile: file.as_deref().map(absolute).transpose()?.unwrap_or_else(|| context.join("Dockerfile")),
+        dockerfile: file
+            .as_deref()
+            .map(absolute)
+            .transpose()?
+            .unwrap_or_else(|| context.join("Dockerfile")),
         context,
         buildah,
         work: absolute(&layout)?,
@@ -96,18 +100,28 @@ async fn pulled(name: &str, registries: &[String]) -> Result<u8, Fail> {
         }
         None => Auth::Anonymous,
     };
-    let plain = registries.iter().filter_map(|r| r.strip_prefix("http://")).map(str::to_owned);
+    let plain = registries
+        .iter()
+        .filter_map(|r| r.strip_prefix("http://"))
+        .map(str::to_owned);
     let options = Options {
         plain_http: plain.collect(),
-        registries: registries.iter().map(|r| r.trim_start_matches("http://").to_owned()).collect(),
+        registries: registries
+            .iter()
+            .map(|r| r.trim_start_matches("http://").to_owned())
+            .collect(),
         progress: Some(Arc::new(|at| match at {
-            Progress::Resolved { layers, bytes, .. } => eprintln!("qila: {layers} layers, {} MiB to come", bytes.div_ceil(1 << 20)),
+            Progress::Resolved { layers, bytes, .. } => {
+                eprintln!("qila: {layers} layers, {} MiB to come", bytes.div_ceil(1 << 20))
+            }
             Progress::Fetching { .. } => {}
             Progress::Unpacking => eprintln!("qila: unpacking"),
         })),
         ..Options::default()
     };
-    let pulled = pull(reference, Arc::new(store), auth, options).await.map_err(|e| wrong(&e))?;
+    let pulled = pull(reference, Arc::new(store), auth, options)
+        .await
+        .map_err(|e| wrong(&e))?;
     print(&pulled.digest);
     Ok(0)
 }
