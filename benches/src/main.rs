@@ -23,7 +23,9 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: qila-bench [run] [--runs N] [--only PART] [--markdown]\n\
     parts: start memory workloads bulk evidence\n\
-    or:    qila-bench gateway|serve [--quick] [--markdown]";
+    or:    qila-bench gateway [--quick] [--markdown]\n\
+    or:    qila-bench serve [--quick] [--runs N] [--only PART] [--markdown]\n\
+    parts: create exec zygote fan-out many files fork pause";
 
 /// What `--only` takes.
 const PARTS: [&str; 5] = ["start", "memory", "workloads", "bulk", "evidence"];
@@ -84,7 +86,8 @@ impl Options {
                 "--quick" => options.quick = true,
                 "--markdown" => options.markdown = true,
                 "--only" => {
-                    let part = words.next().filter(|part| PARTS.contains(&part.as_str()));
+                    let parts: &[&str] = if options.serve { &serve::PARTS } else { &PARTS };
+                    let part = words.next().filter(|part| parts.contains(&part.as_str()));
                     options.only = Some(part.ok_or(USAGE)?.clone());
                 }
                 "--runs" => {
@@ -125,7 +128,7 @@ fn table(options: &Options) -> Result<(), String> {
         if options.runs != RUNS {
             effort.runs = options.runs;
         }
-        rows.extend(serve::rows(&scratch, effort)?);
+        rows.extend(serve::rows(&scratch, effort, options.only.as_deref())?);
     }
     if wanted("start") {
         rows.extend(start::rows(&scratch, &qila, options.runs)?);
@@ -197,6 +200,8 @@ mod tests {
             }
         );
         assert!(Options::parse(&words("serve --quick")).expect("valid").serve);
+        assert!(Options::parse(&words("serve --only many")).is_ok());
+        assert!(Options::parse(&words("serve --only start")).is_err());
         assert!(Options::parse(&words("--runs 0")).is_err());
         assert!(Options::parse(&words("--only ../x")).is_err());
         assert!(

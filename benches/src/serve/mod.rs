@@ -62,42 +62,35 @@ fn tail(title: &str, limit: f64, samples: &Samples) -> Row {
     Row::measured(title, Target::AtMost(limit), "ms", p95, samples.summary()).with_tail(p95)
 }
 
-/// Measures every row.
-pub fn rows(scratch: &Scratch, effort: Effort) -> Result<Vec<Row>, String> {
+/// What `--only` takes here.
+pub const PARTS: [&str; 8] = [
+    "create", "exec", "zygote", "fan-out", "many", "files", "fork", "pause",
+];
+
+/// Measures every row, or those of one part.
+pub fn rows(scratch: &Scratch, effort: Effort, only: Option<&str>) -> Result<Vec<Row>, String> {
     let mut rows = Vec::new();
     let daemon = match Daemon::start(scratch) {
         Ok(daemon) => daemon,
         Err(missing) => return Ok(vec![Row::without("qila serve", Target::None, "ms", missing)]),
     };
     // One after another: what fails takes its own rows with it and no others.
-    let part = |rows: &mut Vec<Row>, name: &str, made: Result<Vec<Row>, String>| match made {
-        Ok(more) => rows.extend(more),
-        Err(why) => rows.push(Row::without(name, Target::None, "ms", Missing::Broken(why))),
-    };
-    part(&mut rows, "create and run", lives::first(&daemon, effort.runs));
-    part(&mut rows, "exec", against_docker(scratch, &daemon, effort.runs));
-    part(
-        &mut rows,
-        "zygote",
-        warm::rows(&daemon, effort.many / 2, effort.runs),
-    );
-    part(
-        &mut rows,
-        "fan-out",
-        many::fan_out(&daemon, effort.runs.div_ceil(20)),
-    );
-    part(&mut rows, "many", many::rows(&daemon, effort.many, effort.runs));
-    part(
-        &mut rows,
-        "files",
-        bulk::files(&daemon, scratch, effort.mib.min(256)),
-    );
-    part(
-        &mut rows,
-        "fork",
-        bulk::fork(&daemon, scratch, effort.mib, effort.runs.min(20)),
-    );
-    part(&mut rows, "pause", lives::pause(&daemon, effort.runs));
+    for part in PARTS.into_iter().filter(|p| only.is_none_or(|only| only == *p)) {
+        let made = match part {
+            "create" => lives::first(&daemon, effort.runs),
+            "exec" => against_docker(scratch, &daemon, effort.runs),
+            "zygote" => warm::rows(&daemon, effort.many / 2, effort.runs),
+            "fan-out" => many::fan_out(&daemon, effort.runs.div_ceil(20)),
+            "many" => many::rows(&daemon, effort.many, effort.runs),
+            "files" => bulk::files(&daemon, scratch, effort.mib.min(256)),
+            "fork" => bulk::fork(&daemon, scratch, effort.mib, effort.runs.min(20)),
+            _ => lives::pause(&daemon, effort.runs),
+        };
+        match made {
+            Ok(more) => rows.extend(more),
+            Err(why) => rows.push(Row::without(part, Target::None, "ms", Missing::Broken(why))),
+        }
+    }
     Ok(rows)
 }
 
