@@ -324,6 +324,7 @@ fn a_terminal_is_the_agents_own() {
             .current_dir(place.path("ws"))
             .env("QILA_HOME", place.path("state"))
             .env("HOME", place.path("home"))
+            .env_remove("QILA_HOST")
             .stdin(Stdio::null())
             .output()
             .unwrap();
