@@ -252,6 +252,7 @@ impl Line {
                     (said.code, said.signal) = (code, signal);
                     break;
                 }
+                Answer::Fed => {}
                 other => panic!("{other:?}"),
             }
         }
