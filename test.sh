@@ -33,6 +33,10 @@ cargo test --workspace --no-run
 wait "$setup" || { echo "some agents or clients could not be installed:"; tail -n 20 "$log.setup"; }
 rm -f "$log.setup"
 cargo test --workspace --no-fail-fast -- --show-output 2>&1 | tee "$log" || status=$?
+if [ "$status" != 0 ]; then
+    echo "what failed, again:"
+    sed -n '/^failures:$/,/^test result:/p; /^error: [0-9]* targets\{0,1\} failed/,/^[^ e]/p' "$log" | cut -c -400 | tail -n 300
+fi
 skipped=$(grep -c '^skipped: ' "$log" || true)
 echo "checks skipped inside tests: $skipped"
 grep '^skipped: ' "$log" | sort | uniq -c || true

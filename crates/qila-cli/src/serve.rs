@@ -121,7 +121,7 @@ async fn run(args: &ServeArgs, home: &Home, launcher: Launcher, prices: Option<S
     }
     let first = first_key(&store).await?;
     let logs = Logs::start(args.json_logs).map_err(|e| Fail::new(format!("starting the log: {e}")))?;
-    let config = config(args, Arc::new(machine), store.clone(), &logs);
+    let config = config(args, Arc::new(machine.clone()), store.clone(), &logs);
     let ended = end().map_err(|e| Fail::new(format!("taking over signals: {e}")))?;
     let ready = |addresses: &[SocketAddr]| welcome(args, addresses, first.as_ref());
     let served = qila_server::serve(config, ended, ready).await;
@@ -129,6 +129,7 @@ async fn run(args: &ServeArgs, home: &Home, launcher: Launcher, prices: Option<S
         // It was never shown: the start that serves makes another.
         store.revoke_key(&minted.id).await.map_err(key::failed)?;
     }
+    machine.abandon().await;
     let report = served.map_err(not_served)?;
     logs.end();
     if report.cut_off > 0 {

@@ -153,6 +153,7 @@ impl Machine {
 
     /// Ends every sandbox, those of warm programs last: what is beneath them would end with them.
     pub async fn end_all(&self) -> Result<()> {
+        self.core.pools.close(&self.core, ENDINGS).await;
         self.core.warmed.clear();
         let (last, first): (Vec<_>, Vec<_>) = self.core.all().into_iter().partition(|l| l.look(|r| r.zygote));
         for live in first.into_iter().chain(last) {
@@ -166,16 +167,28 @@ impl Machine {
         Ok(())
     }
 
-    /// Forgets every sandbox without ending any: they go on by themselves, without a network, until a node takes them up again.
+    /// Ends the sandboxes that wait in pools, and forgets all others without ending any: they go on by themselves, without a
+    /// network, until a node takes them up again.
     pub async fn abandon(&self) {
+        let left = self.core.pools.close(&self.core, ENDINGS).await;
+        if left > 0 {
+            eprintln!("qila: {left} sandboxes of pools did not end in time: the next start ends them");
+        }
+        self.core.shares.let_go();
+        let mut tasks = Vec::new();
         for live in self.core.all() {
             self.core.forget(&live.id);
             live.begin_end();
             let outside = live.outside.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(outside) = outside {
-                let _ = outside.stop.send(());
-                let _ = outside.task.await;
+                let _ = outside.stop.send(()); // one that is over hears nothing
+                tasks.push(outside.task);
             }
+        }
+        // Gateways write down what they have done.
+        let all = futures_util::future::join_all(tasks);
+        if tokio::time::timeout(ENDINGS, all).await.is_err() {
+            eprintln!("qila: gateways did not end in time: they are killed");
         }
         self.core.home.release();
     }

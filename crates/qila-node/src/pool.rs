@@ -10,12 +10,14 @@ use crate::template::Prepared;
 use qila_api::{Create, NetworkWish, Quota, Result, Sandbox, Tenant};
 use qila_types::EventKind;
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Most that wait in one pool.
 pub(crate) const MOST: u32 = 1000;
 /// How long after one was taken another is made.
-const BEHIND: std::time::Duration = std::time::Duration::from_millis(30);
+const BEHIND: Duration = Duration::from_millis(30);
 /// Made at once for one pool.
 const AT_ONCE: usize = 2;
 
@@ -23,6 +25,26 @@ const AT_ONCE: usize = 2;
 #[derive(Default)]
 pub(crate) struct Pools {
     all: Mutex<HashMap<String, Pool>>,
+    /// The node ends: no more are made.
+    closed: AtomicBool,
+    /// Being made, or given up as soon as they were, for whatever pool.
+    making: AtomicUsize,
+}
+
+/// One that is being made, until it waits in its pool or is ended again.
+struct Making(Arc<Core>);
+
+impl Making {
+    fn begin(core: &Arc<Core>) -> Making {
+        core.pools.making.fetch_add(1, Ordering::SeqCst);
+        Making(core.clone())
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        self.0.pools.making.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 #[derive(Default)]
@@ -80,27 +102,34 @@ impl Pools {
         }
         drop(templates);
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.closed.load(Ordering::SeqCst) {
+            return;
+        }
         let pool = all.entry(key(prepared)).or_default();
         pool.ready.retain(|live| !live.is_ending());
         while pool.ready.len() + pool.coming < wanted && pool.coming < AT_ONCE {
             pool.coming += 1;
-            let (core, prepared) = (core.clone(), prepared.clone());
+            let (core, prepared, making) = (core.clone(), prepared.clone(), Making::begin(core));
             tokio::spawn(async move {
                 let made = make(&core, &prepared).await;
-                core.pools.arrived(&core, &prepared, made);
+                if let Some(nobodys) = core.pools.arrived(&core, &prepared, made) {
+                    give_up(&core, &nobodys).await;
+                }
+                drop(making);
             });
         }
     }
 
-    fn arrived(&self, core: &Arc<Core>, prepared: &Arc<Prepared>, made: Result<Arc<Live>>) {
+    /// Puts one into its pool. One whose pool was given up meanwhile comes back.
+    fn arrived(
+        &self,
+        core: &Arc<Core>,
+        prepared: &Arc<Prepared>,
+        made: Result<Arc<Live>>,
+    ) -> Option<Arc<Live>> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        // A pool that was given up meanwhile has no place for it.
         let Some(pool) = all.get_mut(&key(prepared)) else {
-            drop(all);
-            if let Ok(live) = made {
-                give_up(core, live);
-            }
-            return;
+            return made.ok();
         };
         pool.coming = pool.coming.saturating_sub(1);
         match made {
@@ -112,6 +141,7 @@ impl Pools {
             // It is tried again when somebody asks.
             Err(e) => eprintln!("qila: filling the pool of {}: {e}", prepared.template.id),
         }
+        None
     }
 
     /// Ends what waits in the pool of a template that is no more.
@@ -122,18 +152,36 @@ impl Pools {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(template);
         for live in pool.into_iter().flat_map(|p| p.ready) {
-            give_up(core, live);
+            let (core, making) = (core.clone(), Making::begin(core));
+            tokio::spawn(async move {
+                give_up(&core, &live).await;
+                drop(making);
+            });
         }
+    }
+
+    /// The node ends: so do all that nobody has asked for. Answers how many are left when the time is over.
+    pub(crate) async fn close(&self, core: &Arc<Core>, time: Duration) -> usize {
+        let names: Vec<String> = {
+            let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+            self.closed.store(true, Ordering::SeqCst);
+            all.keys().cloned().collect()
+        };
+        for name in names {
+            self.empty(core, &name);
+        }
+        let begun = Instant::now();
+        while self.making.load(Ordering::SeqCst) > 0 && begun.elapsed() < time {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.making.load(Ordering::SeqCst)
     }
 }
 
-fn give_up(core: &Arc<Core>, live: Arc<Live>) {
-    let core = core.clone();
-    tokio::spawn(async move {
-        if let Err(e) = end(&core, &live, Why::Killed).await {
-            eprintln!("qila: emptying a pool: {e}");
-        }
-    });
+async fn give_up(core: &Arc<Core>, live: &Arc<Live>) {
+    if let Err(e) = end(core, live, Why::Killed).await {
+        eprintln!("qila: emptying a pool: {e}");
+    }
 }
 
 async fn make(core: &Arc<Core>, prepared: &Arc<Prepared>) -> Result<Arc<Live>> {

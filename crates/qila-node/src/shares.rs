@@ -76,6 +76,14 @@ impl Shares {
         }
     }
 
+    /// Leaves the cgroups to whoever takes up their sandboxes: none is removed any more.
+    pub(crate) fn let_go(&self) {
+        self.tenants
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
     /// Takes a place in a tenant's cgroup, which is made for the first.
     pub(crate) fn take(self: &Arc<Shares>, tenant: &Tenant, weight: u32) -> Result<Share> {
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);

@@ -179,7 +179,14 @@ async fn speak(
         let (app, router) = (Arc::clone(&app), router.clone());
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
-        async move { Ok::<_, Infallible>(edge::handle(app, router, request).await) }
+        async move {
+            if two {
+                return Ok::<_, Infallible>(edge::handle(app, router, request).await);
+            }
+            let (request, rest) = edge::lend(request);
+            let response = edge::handle(app, router, request).await;
+            Ok(rest.read(response).await)
+        }
     });
     let limits = server.app.limits;
     let ending = &server.app.ending;

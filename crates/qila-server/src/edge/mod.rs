@@ -1,8 +1,10 @@
 //! The edge: requests for ports of sandboxes are told apart before any route is looked at.
 mod headers;
 mod proxy;
+mod rest;
 mod target;
 
+pub(crate) use rest::lend;
 pub(crate) use target::is_domain;
 
 use crate::app::{App, hold};

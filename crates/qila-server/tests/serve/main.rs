@@ -16,4 +16,5 @@ mod fake;
 mod once;
 mod pressure;
 mod program;
+mod rest;
 mod running;
