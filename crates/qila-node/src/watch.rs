@@ -8,7 +8,7 @@ use qila_api::OnTimeout;
 use qila_plan::CgroupPlan;
 use qila_sandbox::counters;
 use qila_types::{Bytes, Millis};
-use rustix::fs::fstatvfs;
+use qila_workspace::Room;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -19,16 +19,14 @@ const TICK: Duration = Duration::from_millis(50);
 const ROUND: usize = 60;
 /// Time after which a layer in use is walked, whatever the disk says.
 const WALK: Duration = Duration::from_secs(2);
-/// Bytes charged for each file in a layer beside its blocks.
-const INODE: u64 = 1024;
 
 /// What is known of a layer's size.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     /// Bytes when it was last walked.
     pub used: u64,
-    /// Bytes that the file system had free then.
-    free: u64,
+    /// What the file system had free then.
+    free: Room,
     walked: Option<Instant>,
     /// Processor time when that was last asked for, in microseconds.
     cpu: Option<u64>,
@@ -87,7 +85,8 @@ pub(crate) async fn watch(core: Weak<Core>) {
         clock.tick().await;
         let Some(core) = core.upgrade() else { return };
         let now = now_ms();
-        let free = fstatvfs(&core.home.sandboxes).map_or(0, |s| s.f_bfree.saturating_mul(s.f_frsize));
+        // What cannot be asked has nothing left: every layer is walked.
+        let free = Room::of(&core.home.sandboxes).unwrap_or_default();
         for (at, live) in core.all().into_iter().enumerate() {
             let (ends, pooled, running) = live.look(|r| (r.ends_ms, r.pooled, r.phase == Phase::Running));
             if !pooled && now >= ends {
@@ -168,17 +167,17 @@ pub(crate) fn cpu_us(plan: &CgroupPlan) -> Option<u64> {
 
 /// Whether a layer has to be walked: the disk has lost a good part of what was left to it, or some time has passed in which
 /// the disk has lost anything at all.
-fn disk_is_due(live: &Live, free: u64) -> bool {
+fn disk_is_due(live: &Live, free: Room) -> bool {
     let Some(limit) = live.look(|r| r.layer_limit.filter(|_| r.layered)) else {
         return false;
     };
     let mut disk = live.disk.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(walked) = disk.walked else { return true };
-    let lost = disk.free.saturating_sub(free);
+    let lost = free.taken_since(&disk.free);
     if lost >= limit.saturating_sub(disk.used) / 4 {
         return true;
     }
-    if lost == 0 || walked.elapsed() < WALK {
+    if (lost == 0 && free.counts_inodes()) || walked.elapsed() < WALK {
         return false;
     }
     // One that has not run since has not written either.
@@ -192,7 +191,7 @@ fn disk_is_due(live: &Live, free: u64) -> bool {
 }
 
 /// Adds up what is in a layer, and ends the sandbox if that is too much. What cannot be measured is too much.
-fn walk(core: &Arc<Core>, live: &Arc<Live>, free: u64) {
+fn walk(core: &Arc<Core>, live: &Arc<Live>, free: Room) {
     let Some(limit) = live.look(|r| r.layer_limit) else {
         return;
     };
@@ -210,9 +209,8 @@ fn walk(core: &Arc<Core>, live: &Arc<Live>, free: u64) {
     let used = opened.and_then(|dir| qila_workspace::usage(&dir, Some(limit)));
     let over = match used {
         Ok(used) => {
-            let total = used.bytes.saturating_add(used.inodes.saturating_mul(INODE));
-            live.disk.lock().unwrap_or_else(PoisonError::into_inner).used = total;
-            used.exceeded || used.unreadable > 0 || total > limit
+            live.disk.lock().unwrap_or_else(PoisonError::into_inner).used = used.charged();
+            used.exceeded || used.unreadable > 0
         }
         Err(_) if live.is_ending() => false,
         Err(_) => true,

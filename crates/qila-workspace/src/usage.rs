@@ -1,5 +1,6 @@
 //! What a layer takes on disk, for the sampler of the disk limit.
 use crate::os;
+use crate::room::INODE;
 use crate::spine::Spine;
 use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, Dir, FileType, StatxFlags, statx};
@@ -22,11 +23,19 @@ pub struct Usage {
     /// Directories that could not be looked into, because the agent took the owner's rights away. What they hold is
     /// not counted, so a caller that enforces a limit treats a number other than zero as a breach.
     pub unreadable: u64,
-    /// The walk stopped early: more than the limit is in use.
+    /// The walk stopped early: more than the limit is charged.
     pub exceeded: bool,
 }
 
-/// Adds up what lies beneath a directory, stopping as soon as `limit` bytes are exceeded.
+impl Usage {
+    /// Bytes that are held against a limit: what is allocated, and 1 KiB for each file, directory and link.
+    #[must_use]
+    pub fn charged(&self) -> u64 {
+        self.bytes.saturating_add(self.inodes.saturating_mul(INODE))
+    }
+}
+
+/// Adds up what lies beneath a directory, stopping as soon as more than `limit` bytes are charged.
 ///
 /// The tree may change while being walked: what vanishes is not counted.
 pub fn usage(dir: impl AsFd, limit: Option<u64>) -> Result<Usage, Errno> {
@@ -93,7 +102,7 @@ impl Counter {
                 .usage
                 .bytes
                 .saturating_add(stat.stx_blocks.saturating_mul(512));
-            if self.usage.bytes > self.limit {
+            if self.usage.charged() > self.limit {
                 self.usage.exceeded = true;
                 return Ok(Vec::new());
             }

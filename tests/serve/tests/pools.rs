@@ -28,7 +28,12 @@ fn guests(daemon: &Daemon) -> usize {
 async fn full(daemon: &Daemon, size: usize) {
     let begun = Instant::now();
     while guests(daemon) < size {
-        assert!(begun.elapsed() < FULL, "{} of {size}: {}", guests(daemon), daemon.log());
+        assert!(
+            begun.elapsed() < FULL,
+            "{} of {size}: {}",
+            guests(daemon),
+            daemon.log()
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -25,9 +25,6 @@ const LITTLE: u64 = 1 << 30;
 /// Time between asking an agent to end and ending it.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Bytes charged for each file in the layer beside its blocks: an empty one takes an inode of the host.
-const INODE: u64 = 1024;
-
 const HUP: i32 = 1;
 const INT: i32 = 2;
 const QUIT: i32 = 3;
@@ -363,6 +360,13 @@ impl Watch<'_> {
         if counted.killed_for_memory > 0 {
             self.ending.limit.get_or_insert_with(Reached::memory);
         }
+        // What an agent wrote between the last look and its end counts like the rest.
+        if let (Some(limit), Some(disk)) = (self.plan.timers().layer, &mut self.disk)
+            && let Some(words) = over_layer(disk.walk(), limit)
+        {
+            let clause = "resources.disk";
+            self.ending.limit.get_or_insert(Reached { clause, words });
+        }
         if let Some(peak) = counted.peak_memory {
             self.ending.peak_memory = peak;
         }
@@ -400,10 +404,8 @@ fn over_layer(used: Result<Usage, Errno>, limit: Bytes) -> Option<String> {
             "disk limit {limit}: the workspace layer has {} directories that cannot be looked into",
             used.unreadable
         )),
-        Ok(used) => {
-            let total = used.bytes.saturating_add(used.inodes.saturating_mul(INODE));
-            (used.exceeded || total > limit.0)
-                .then(|| format!("disk limit reached: {limit} in the workspace layer"))
-        }
+        Ok(used) => used
+            .exceeded
+            .then(|| format!("disk limit reached: {limit} in the workspace layer")),
     }
 }

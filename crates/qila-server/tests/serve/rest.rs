@@ -35,13 +35,19 @@ async fn a_rest_that_comes_late_does_not_cost_the_connection() {
     let (mut stream, mut heard) = refused(&server).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     stream.write_all(b"1\r\n}\r\n0\r\n\r\n").await.unwrap();
-    assert!(hear(&mut stream, &mut heard, |h| h.contains("401")).await, "{heard}");
+    assert!(
+        hear(&mut stream, &mut heard, |h| h.contains("401")).await,
+        "{heard}"
+    );
     assert!(!heard.contains("connection: close"), "{heard}");
     stream
         .write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
         .await
         .unwrap();
-    assert!(hear(&mut stream, &mut heard, |h| h.contains("200 OK")).await, "{heard}");
+    assert!(
+        hear(&mut stream, &mut heard, |h| h.contains("200 OK")).await,
+        "{heard}"
+    );
 }
 
 #[tokio::test]
@@ -50,7 +56,10 @@ async fn before_a_connection_is_closed_the_client_is_told() {
     // It never sends the rest.
     let (mut stream, mut heard) = refused(&server).await;
     assert!(!hear(&mut stream, &mut heard, |_| false).await);
-    assert!(heard.contains("401") && heard.contains("connection: close"), "{heard}");
+    assert!(
+        heard.contains("401") && heard.contains("connection: close"),
+        "{heard}"
+    );
     // It sends more than anybody reads.
     let (mut stream, mut heard) = refused(&server).await;
     let piece = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
