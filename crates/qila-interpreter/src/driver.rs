@@ -16,8 +16,10 @@ const JAVASCRIPT: &str = include_str!("drivers/javascript.js");
 const BASH: &str = include_str!("drivers/bash.sh");
 /// Longest line in which the JavaScript driver says something, in bytes.
 const EVENT: usize = 32 << 20;
-/// How long an interrupted cell may take to end.
-const ENDING: Duration = Duration::from_secs(3);
+/// How long an interpreter may take to be ready for its first cell.
+const STARTING: Duration = Duration::from_secs(60);
+/// How long an interrupted cell may take to end: on a busy machine, and without losing what cells before it have left.
+const ENDING: Duration = Duration::from_secs(10);
 /// Time between two interruptions of a cell that goes on.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -37,6 +39,7 @@ pub(crate) struct Driver {
     err: ChildStderr,
     mark: String,
     count: u64,
+    ready: bool,
 }
 
 /// Why a driver is of no use.
@@ -83,6 +86,7 @@ impl Driver {
             err,
             mark: format!("\u{1e}{mark} "),
             count: 0,
+            ready: false,
         })
     }
 
@@ -96,6 +100,12 @@ impl Driver {
             let _ = to.say(Said::failure("SyntaxError", "a shell reads no NUL")); // gone or not, it is not run
             return Ok(());
         }
+        if !self.ready {
+            // Before that, an interruption would end it: whoever goes away meanwhile is noticed afterwards.
+            let started = tokio::time::timeout(STARTING, self.started()).await;
+            started.unwrap_or(Err(DriverError::Ended))?;
+            self.ready = true;
+        }
         let request = json!({"code": cell.code, "env": cell.env});
         let line = match self.kind {
             Kind::JavaScript => format!("{request}\n"),
@@ -107,6 +117,20 @@ impl Driver {
         };
         written.await.map_err(|_| DriverError::Ended)?;
         self.hear(to).await
+    }
+
+    /// Until it has marked both streams for the first time.
+    async fn started(&mut self) -> Result<(), DriverError> {
+        let new = || (Splitter::new(&self.mark, 64), false);
+        let (mut out, mut err) = (new(), new());
+        let mut buffers = (vec![0u8; 4096], vec![0u8; 4096]);
+        while !(out.1 && err.1) {
+            tokio::select! {
+                n = self.out.read(&mut buffers.0), if !out.1 => take(&mut out, n, &buffers.0),
+                n = self.err.read(&mut buffers.1), if !err.1 => take(&mut err, n, &buffers.1),
+            }?;
+        }
+        Ok(())
     }
 
     /// Until the end has been marked on both streams.
@@ -263,5 +287,35 @@ fn event(line: &Value) -> Option<Said> {
             traceback: text("traceback"),
         }),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    /// A shell that has only just been started would be ended by an interruption.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_goes_away_at_once_leaves_the_interpreter() {
+        let cell = |code: &str| Cell {
+            code: code.into(),
+            env: std::collections::BTreeMap::new(),
+        };
+        for _ in 0..4 {
+            let mut driver = Driver::start(Kind::Bash, Path::new("/")).unwrap();
+            let (to, mut said) = tokio::sync::mpsc::unbounded_channel();
+            let leaves = tokio::spawn(async move { drop(said.recv().await) });
+            let first = driver.run(&cell("sleep 100"), &mut Listener::new(to)).await;
+            assert!(first.is_ok(), "{first:?}");
+            leaves.await.unwrap();
+            let (to, mut said) = tokio::sync::mpsc::unbounded_channel();
+            driver
+                .run(&cell("echo on"), &mut Listener::new(to))
+                .await
+                .unwrap();
+            assert_eq!(said.recv().await, Some(Said::Count(2)));
+            assert_eq!(said.recv().await, Some(Said::Stdout("on\n".into())));
+        }
     }
 }

@@ -8,6 +8,8 @@ __qila_read() { # length -> __qila_word
     __qila_word=
     [ "$1" -eq 0 ] || LC_ALL=C IFS= read -r -d '' -N "$1" -u 9 __qila_word
 }
+printf '\x1e%s ready\n' "$__qila_mark" >&7
+printf '\x1e%s ready\n' "$__qila_mark" >&8
 while IFS= read -r -u 9 __qila_n; do
     __qila_names=()
     __qila_old=()

@@ -39,6 +39,8 @@ const run = (code) => new Promise((done) => {
     Promise.resolve(value).then((settled) => done([error, settled]), (rejected) => done([rejected]));
   });
 });
+process.stdout.write(`\x1e${mark} ready\n`);
+process.stderr.write(`\x1e${mark} ready\n`);
 (async () => {
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const { code, env } = JSON.parse(line);
