@@ -1,6 +1,6 @@
 //! Programs that get in the way of the guest that looks after them.
 use crate::bench::{Bench, Served};
-use qila_wire::served::{Answer, Ask};
+use qila_wire::served::{Answer, Ask, Say};
 
 /// The guest answers, and a program runs as every other.
 fn goes_on(served: &Served) {
@@ -22,5 +22,31 @@ pub fn stops_all(bench: &mut Bench) {
             other => panic!("{other:?}"),
         }
     }
+    goes_on(&served);
+}
+
+/// What a program leaves behind says ever more in its name.
+pub fn floods(bench: &mut Bench) {
+    let above = bench.for_zygote();
+    let served = bench.beneath(&above);
+    let code = "import fcntl, os, time\nown = os.getpid()\nfcntl.fcntl(1, 1031, 1 << 20)\nos.write(1, b'x' * 200_000)\nif os.fork() == 0:\n  while os.getppid() == own: time.sleep(0.01)\n  while True: os.write(1, b'y' * 1_000_000)";
+    let argv = ["/usr/bin/python3", "-c", code];
+    let line = served.start(&argv);
+    // What is not taken stays in the pipe, which is full by then.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let said = line.finish();
+    assert_eq!(said.code, Some(0), "it has an end");
+    let own = said.out.trim_end_matches('y');
+    assert!(
+        own.bytes().all(|b| b == b'x') && own.len() == 200_000,
+        "{}",
+        own.len()
+    );
+    assert!(said.out.len() <= 200_000 + (1 << 20), "no more than was there");
+    // Of one that nobody follows.
+    let mut line = served.ask(&Ask::Exec(served.exec(&argv)));
+    assert!(matches!(line.hear(), Some(Answer::Started { .. })));
+    line.say(&Say::Leave);
+    drop(line);
     goes_on(&served);
 }

@@ -31,6 +31,7 @@ const CASES: &[(&str, Case)] = &[
     ("not_caged", attacks::not_caged),
     ("hostile", attacks::hostile),
     ("stops_all", guest::stops_all),
+    ("floods", guest::floods),
     ("zygote_killed", attacks::zygote_killed),
     ("above_killed", attacks::above_killed),
 ];
