@@ -187,6 +187,18 @@ async fn a_client_that_does_not_read_loses_nothing_of_what_a_kernel_publishes() 
 }
 
 #[tokio::test]
+async fn an_interruption_that_is_lost_is_followed_by_another() {
+    if !kernel() {
+        return;
+    }
+    let server = server(&python()).await;
+    let code = "import time\nn = 0\nprint('on', flush=True)\nwhile n < 2:\n    try: time.sleep(100)\n    except KeyboardInterrupt: n += 1";
+    drop(begin(&server, json!({"code": code})).await);
+    let ran = server.cell("python", "n").await;
+    assert_eq!(ran.main()["text"], "2", "{ran:?}");
+}
+
+#[tokio::test]
 async fn what_a_cell_leaves_running_does_not_disturb_the_next() {
     if !kernel() {
         return;
