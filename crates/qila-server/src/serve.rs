@@ -175,6 +175,7 @@ async fn speak(
 ) {
     let io = TokioIo::new(stream);
     let (app, router) = (Arc::clone(&server.app), server.router.clone());
+    let time = app.limits.rest;
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let (app, router) = (Arc::clone(&app), router.clone());
         let mut request = request.map(Body::new);
@@ -185,7 +186,7 @@ async fn speak(
             }
             let (request, rest) = edge::lend(request);
             let response = edge::handle(app, router, request).await;
-            Ok(rest.read(response).await)
+            Ok(rest.read(response, time).await)
         }
     });
     let limits = server.app.limits;

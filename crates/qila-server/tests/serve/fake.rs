@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
@@ -23,6 +23,12 @@ pub struct Fake {
     pub signals: std::sync::Arc<Mutex<Vec<(u32, i32)>>>,
     pub created: AtomicUsize,
     pub create_takes: Mutex<Duration>,
+    /// Creations and programs that were asked for.
+    pub begun: AtomicUsize,
+    /// Whether none of them goes on.
+    pub hold: AtomicBool,
+    /// Files of which not all came.
+    pub broke_off: AtomicUsize,
     /// What the next creation fails with.
     pub fails: Mutex<Option<ApiError>>,
     pub traffic_token: Mutex<Option<String>>,
@@ -36,6 +42,17 @@ fn none<T>(what: &str) -> Result<T> {
 impl Fake {
     fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    async fn begin(&self) {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        while self.hold.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub fn has_begun(&self, n: usize) -> bool {
+        self.begun.load(Ordering::SeqCst) >= n
     }
 
     fn own(&self, tenant: &Tenant, id: &SandboxId) -> Result<Sandbox> {
@@ -100,6 +117,7 @@ impl Fake {
 #[async_trait]
 impl Node for Fake {
     async fn create(&self, tenant: &Tenant, wish: Create) -> Result<Sandbox> {
+        self.begin().await;
         let takes = *self.create_takes.lock().unwrap();
         tokio::time::sleep(takes).await;
         if let Some(error) = self.fails.lock().unwrap().take() {
@@ -214,6 +232,7 @@ impl Node for Fake {
     }
     async fn exec(&self, tenant: &Tenant, id: &SandboxId, exec: Exec) -> Result<Process> {
         self.own(tenant, id)?;
+        self.begin().await;
         let pid = ProcessId(self.number() as u32);
         let (out, output) = mpsc::channel(4);
         let (input, taken) = mpsc::channel(4);
@@ -301,7 +320,10 @@ impl Node for Fake {
         self.own(tenant, id)?;
         let mut whole = Vec::new();
         let read = bytes.read_to_end(&mut whole).await;
-        read.map_err(|e| ApiError::invalid(format!("the bytes ended early: {e}")))?;
+        read.map_err(|e| {
+            self.broke_off.fetch_add(1, Ordering::SeqCst);
+            ApiError::invalid(format!("the bytes ended early: {e}"))
+        })?;
         let entry = Fake::entry(path, whole.len());
         self.files.lock().unwrap().insert(path.into(), whole);
         Ok(entry)
