@@ -1,5 +1,5 @@
 //! The control plane: sandboxes and their lives.
-use crate::support::{Client, KEY, OTHER_KEY};
+use crate::support::{Client, KEY, OTHER_KEY, until};
 use qila_api::{NetworkWish, SandboxId};
 use serde_json::json;
 use std::time::Duration;
@@ -268,8 +268,8 @@ async fn pauses_and_times_are_kept() {
             .status,
         204
     );
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(c.ask("GET", &format!("/sandboxes/{id}"), None).await.status, 404);
+    let gone = async || c.ask("GET", &format!("/sandboxes/{id}"), None).await.status == 404;
+    until("its end", gone).await;
 }
 
 #[tokio::test]
