@@ -14,9 +14,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use qila_api::{Kind, Sandbox, SandboxId};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
@@ -24,9 +24,9 @@ use target::Target;
 use tower::ServiceExt;
 
 /// The port behind which a sandbox's own files and processes are served. It is never a port of the sandbox.
-const ENVD: u16 = 49_983;
-/// The port before which [`crate::BeforePort`] is asked.
-const INTERPRETER: u16 = 49_999;
+pub(crate) const ENVD: u16 = 49_983;
+/// The port before which [`crate::BeforePort`] is asked: cells of code are run behind it.
+pub(crate) const INTERPRETER: u16 = 49_999;
 
 /// Answers a request, whatever it is for.
 pub(crate) async fn handle(app: App, router: Router, request: Request) -> Response {
@@ -84,6 +84,11 @@ async fn reach(app: &App, target: &Target, mut request: Request, place: Place) -
         return Problem::new(StatusCode::FORBIDDEN, "traffic-token", "No valid token", detail)
             .into_response();
     }
+    if target.port == INTERPRETER && !may_run(&sandbox, &request) {
+        let detail = "this sandbox runs code only for whoever has its access token: header `X-Access-Token`";
+        return Problem::new(StatusCode::UNAUTHORIZED, "access-token", "No valid token", detail)
+            .into_response();
+    }
     if let (INTERPRETER, Some(before)) = (target.port, &app.before_port)
         && let Err(error) = before(id.clone(), target.port).await
     {
@@ -92,16 +97,44 @@ async fn reach(app: &App, target: &Target, mut request: Request, place: Place) -
     proxy::forward(app, &sandbox, target, request, place).await
 }
 
-/// Whether the request shows the sandbox's traffic token, if it has one. Hashes are compared: how long that takes says nothing.
+/// Whether the request shows the sandbox's traffic token, if it has one.
 fn allowed(sandbox: &Sandbox, request: &Request) -> bool {
     let Some(token) = &sandbox.traffic_token else {
         return true;
     };
-    let wanted = Sha256::digest(token.expose_secret().as_bytes());
     let shown = headers::TRAFFIC
         .iter()
         .find_map(|name| request.headers().get(*name));
-    shown.is_some_and(|value| Sha256::digest(value.as_bytes()) == wanted)
+    shown.is_some_and(|value| same(value, token))
+}
+
+/// Whether the request may go to the interpreter: it shows the sandbox's access token, if it has one. E2B's SDKs show it where code
+/// is run, and not where contexts are made, listed, removed or started anew.
+fn may_run(sandbox: &Sandbox, request: &Request) -> bool {
+    let Some(token) = &sandbox.access_token else {
+        return true;
+    };
+    match request.headers().get("x-access-token") {
+        Some(shown) => same(shown, token),
+        None => is_of_contexts(request.uri().path()),
+    }
+}
+
+/// `/contexts`, `/contexts/ID` or `/contexts/ID/restart`, written as the interpreter reads them.
+fn is_of_contexts(path: &str) -> bool {
+    let id = |id: &str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    match path.strip_prefix("/contexts") {
+        Some("") => true,
+        Some(rest) => rest
+            .strip_prefix('/')
+            .is_some_and(|rest| id(rest.strip_suffix("/restart").unwrap_or(rest))),
+        None => false,
+    }
+}
+
+/// Hashes are compared: how long that takes says nothing.
+fn same(shown: &HeaderValue, token: &SecretString) -> bool {
+    Sha256::digest(shown.as_bytes()) == Sha256::digest(token.expose_secret().as_bytes())
 }
 
 /// The answer for what is not there.

@@ -6,7 +6,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Extension, Request};
 use axum::routing::{any, get};
 use futures_util::{SinkExt, StreamExt};
-use qila_api::SandboxId;
+use qila_api::{Create, SandboxId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio_tungstenite::tungstenite::Message;
@@ -245,4 +245,52 @@ async fn the_ports_of_the_apis_own_have_their_ways() {
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     assert_eq!(text(&[], "/sandboxes").await, "control");
     server.ask("GET", "/v1/nothing", "").await.problem(404);
+}
+
+#[tokio::test]
+async fn code_is_run_for_whoever_has_the_access_token() {
+    let server = start().await;
+    program(&server, 49_999).await;
+    program(&server, 8080).await;
+    let secure = Create {
+        secure: true,
+        ..Create::from_template("base")
+    };
+    let owner = crate::running::tenant("one");
+    let closed = server.node.make(&owner, secure).id.to_string();
+    let open = server.sandbox().id.to_string();
+    let post = async |id: &str, port: &str, path: &str, token: Option<&str>| {
+        let mut headers = vec![("e2b-sandbox-id", id), ("e2b-sandbox-port", port)];
+        headers.extend(token.map(|t| ("x-access-token", t)));
+        ask(server.at, "POST", path, &headers, b"{}").await
+    };
+    for path in [
+        "/execute",
+        "/",
+        "/contexts/../execute",
+        "/contexts/a/execute",
+        "/contexts/",
+        "/contexts//execute",
+        "/contexts%2f..%2fexecute",
+        "//execute",
+    ] {
+        for wrong in [None, Some(""), Some("its-ow"), Some("its-own2")] {
+            post(&closed, "49999", path, wrong).await.problem(401);
+        }
+        let answer = post(&closed, "49999", path, Some("its-own")).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(!answer.text().contains("its-own"));
+        assert_eq!(post(&open, "49999", path, None).await.status, 200, "{path}");
+    }
+    // E2B's SDKs show no token there, and no code is run.
+    for path in ["/contexts", "/contexts/0a-B", "/contexts/0a-B/restart"] {
+        assert_eq!(post(&closed, "49999", path, None).await.status, 200, "{path}");
+        post(&closed, "49999", path, Some("wrong")).await.problem(401);
+    }
+    assert_eq!(post(&closed, "8080", "/execute", None).await.status, 200);
+    let shown = server
+        .ask("GET", &format!("/v1/sandboxes/{closed}/ports/49999"), "")
+        .await
+        .json();
+    assert_eq!(shown["headers"]["X-Access-Token"], "its-own");
 }
