@@ -1,5 +1,6 @@
 //! What a program says, as server-sent events.
-use super::exec::{ExecBody, Killer, feed};
+use super::exec::{ExecBody, feed};
+use super::killer::{self, Killer};
 use super::text;
 use crate::app::App;
 use crate::body::{Asked, At, Body, Sandbox};
@@ -10,7 +11,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use http::HeaderMap;
-use qila_api::{ApiError, Attach, Input, Output, Process, ProcessId, SandboxId, Select};
+use qila_api::{ApiError, Attach, Output, Process, ProcessId, SandboxId, Select};
 use serde::Deserialize;
 use serde_json::json;
 use std::convert::Infallible;
@@ -20,7 +21,6 @@ use utoipa::IntoParams;
 
 /// How often a stream that says nothing shows that it is there.
 pub(crate) const PULSE: Duration = Duration::from_secs(15);
-const SIGKILL: i32 = 9;
 /// How long the sandbox may take to hear that the end was told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -38,12 +38,11 @@ pub(crate) async fn exec_stream(
     let wish = value.wish(true)?;
     // Through a stream of events nothing can be said: what is not given at the start is told by `…/input`.
     let more = wish.exec.input && wish.stdin.is_none();
-    let process = app.node.exec(&who.tenant, &id, wish.exec).await?;
+    let kill = wish.kill_on_disconnect;
+    let (process, killer) = killer::begin(&app, &who.tenant, &id, wish.exec, kill).await?;
     if let Some(stdin) = wish.stdin {
         feed(process.input.clone(), stdin, !more);
     }
-    let kill = wish.kill_on_disconnect.then_some(process.pid);
-    let killer = Killer::new(&app.node, &who.tenant, &id, kill);
     let until = wish.time.map(|time| Instant::now() + time);
     Ok(listen(process, 0, until, killer))
 }
@@ -72,7 +71,7 @@ pub(crate) async fn attach(
     let from = last_event_id(&headers)?.or(query.from);
     let attach = from.map_or(Attach::Now, Attach::From);
     let process = app.node.attach(&who.tenant, &id, &which, attach).await?;
-    let killer = Killer::new(&app.node, &who.tenant, &id, None);
+    let killer = Killer::idle(&app, &who.tenant, &id, process.pid);
     Ok(listen(process, from.unwrap_or(0), None, killer))
 }
 
@@ -148,7 +147,7 @@ impl Listening {
                 Ok(said) => said,
                 Err(_) => {
                     self.until = None;
-                    let _ = self.process.input.send(Input::Signal(SIGKILL)).await;
+                    self.killer.kill();
                     self.process.output.recv().await
                 }
             },

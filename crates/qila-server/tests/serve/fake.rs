@@ -19,6 +19,8 @@ pub struct Fake {
     pub files: Mutex<HashMap<String, Vec<u8>>>,
     pub ports: Mutex<HashMap<u16, SocketAddr>>,
     pub inputs: Mutex<HashMap<u32, mpsc::Sender<Input>>>,
+    /// How programs that read nothing are ended.
+    pub busy: Mutex<HashMap<u32, mpsc::Sender<i32>>>,
     /// Signals that were sent, by process.
     pub signals: std::sync::Arc<Mutex<Vec<(u32, i32)>>>,
     pub created: AtomicUsize,
@@ -27,6 +29,8 @@ pub struct Fake {
     pub begun: AtomicUsize,
     /// Whether none of them goes on.
     pub hold: AtomicBool,
+    /// So often nothing can be told to a program.
+    pub deaf: AtomicUsize,
     /// Files of which not all came.
     pub broke_off: AtomicUsize,
     /// What the next creation fails with.
@@ -237,7 +241,11 @@ impl Node for Fake {
         let (out, output) = mpsc::channel(4);
         let (input, taken) = mpsc::channel(4);
         self.inputs.lock().unwrap().insert(pid.0, input.clone());
-        tokio::spawn(program(pid.0, exec, out, taken, self.signals.clone()));
+        let (end, ends) = mpsc::channel(1);
+        if exec.argv == ["busy"] {
+            self.busy.lock().unwrap().insert(pid.0, end);
+        }
+        tokio::spawn(program(pid.0, exec, out, taken, ends, self.signals.clone()));
         Ok(Process { pid, output, input })
     }
     async fn processes(&self, tenant: &Tenant, id: &SandboxId) -> Result<Vec<ProcessInfo>> {
@@ -280,6 +288,21 @@ impl Node for Fake {
         let Select::Pid(pid) = which else {
             return none("such process");
         };
+        let less = |n: usize| n.checked_sub(1);
+        if self
+            .deaf
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+            .is_ok()
+        {
+            let retry_after = Duration::from_secs(1);
+            return Err(ApiError::new(Kind::Busy { retry_after }, "not now"));
+        }
+        // A signal does not wait behind what is not read.
+        if let (Input::Signal(signal), Some(end)) = (&what, self.busy.lock().unwrap().get(&pid.0)) {
+            self.signals.lock().unwrap().push((pid.0, *signal));
+            let _ = end.try_send(*signal);
+            return Ok(());
+        }
         let input = self.inputs.lock().unwrap().get(&pid.0).cloned();
         match input {
             Some(input) => input.send(what).await.or_else(|_| none("such process")),
@@ -424,12 +447,14 @@ impl Node for Fake {
 
 type Signals = std::sync::Arc<Mutex<Vec<(u32, i32)>>>;
 
-/// What programs there are: `echo`, `cat`, `exit N`, `bytes`, `flood N`, and `sleep`, which a signal ends.
+/// What programs there are: `echo`, `cat`, `exit N`, `bytes`, `flood N`, and two that a signal ends: `sleep`, and `busy`, which reads
+/// nothing.
 async fn program(
     pid: u32,
     exec: Exec,
     out: mpsc::Sender<Output>,
     mut input: mpsc::Receiver<Input>,
+    mut ends: mpsc::Receiver<i32>,
     signals: Signals,
 ) {
     let ended = |code| {
@@ -450,6 +475,10 @@ async fn program(
             let _ = out.send(Output::Stderr("no\n".into())).await;
             ended(code.parse().unwrap())
         }
+        ["busy"] => Output::Ended(Status {
+            code: None,
+            signal: ends.recv().await,
+        }),
         ["bytes"] => {
             let _ = out
                 .send(Output::Stdout(Bytes::from_static(&[0xff, 0xfe, 0])))
