@@ -44,7 +44,7 @@ pub(crate) async fn exec_stream(
         feed(process.input.clone(), stdin, !more);
     }
     let until = wish.time.map(|time| Instant::now() + time);
-    Ok(listen(process, 0, until, killer))
+    Ok(listen(process, Some(0), until, killer))
 }
 
 /// From where on.
@@ -56,7 +56,8 @@ pub(crate) struct AttachQuery {
     from: Option<u64>,
 }
 
-/// Come back to a program, by its number or by `tag:` and its name. A header `Last-Event-ID` says from where on.
+/// Come back to a program, by its number or by `tag:` and its name. A header `Last-Event-ID` says from where on; events have ids
+/// only where it or `from` is there.
 #[utoipa::path(get, path = "/v1/sandboxes/{sandbox}/processes/{process}/stream", tag = "programs",
     params(("sandbox" = String, Path), ("process" = String, Path), AttachQuery),
     responses((status = 200, description = "Events", content_type = "text/event-stream"), (status = "default", body = Problem, content_type = "application/problem+json")))]
@@ -72,7 +73,7 @@ pub(crate) async fn attach(
     let attach = from.map_or(Attach::Now, Attach::From);
     let process = app.node.attach(&who.tenant, &id, &which, attach).await?;
     let killer = Killer::idle(&app, &who.tenant, &id, process.pid);
-    Ok(listen(process, from.unwrap_or(0), None, killer))
+    Ok(listen(process, from, None, killer))
 }
 
 /// The program of the path.
@@ -101,14 +102,15 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem>
 
 struct Listening {
     process: Process,
-    at: u64,
+    /// Where its output ends as far as it was told; none: nobody said where it began.
+    at: Option<u64>,
     until: Option<Instant>,
     killer: Killer,
     begun: bool,
     ended: bool,
 }
 
-fn listen(process: Process, at: u64, until: Option<Instant>, killer: Killer) -> Response {
+fn listen(process: Process, at: Option<u64>, until: Option<Instant>, killer: Killer) -> Response {
     let listening = Listening {
         process,
         at,
@@ -157,7 +159,7 @@ impl Listening {
             let gone = ApiError::new(qila_api::Kind::Gone, "the sandbox ended before the program");
             return Some(event("error", self.at, &json!(Problem::from(gone))));
         };
-        self.at += length(&said);
+        self.at = self.at.map(|at| at + length(&said));
         if matches!(said, Output::Ended(_)) {
             (self.ended, _) = (true, self.killer.disarm());
         }
@@ -166,11 +168,12 @@ impl Listening {
     }
 }
 
-fn event(name: &str, at: u64, data: &serde_json::Value) -> Event {
-    Event::default()
-        .event(name)
-        .id(at.to_string())
-        .data(data.to_string())
+fn event(name: &str, at: Option<u64>, data: &serde_json::Value) -> Event {
+    let event = Event::default().event(name).data(data.to_string());
+    match at {
+        Some(at) => event.id(at.to_string()),
+        None => event,
+    }
 }
 
 /// Bytes of output that this stands for.

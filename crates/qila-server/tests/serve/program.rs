@@ -199,6 +199,14 @@ async fn a_program_is_come_back_to_and_spoken_to() {
         stream.contains("From(17)") && stream.contains("id: 25"),
         "{stream}"
     );
+    // Where `now` is, nobody knows: an id would lead to another place.
+    let stream = server.ask("GET", &format!("{at}/stream"), "").await.text();
+    assert!(stream.contains("Now") && !stream.contains("id:"), "{stream}");
+    let stream = server.ask("GET", &format!("{at}/stream?from=3"), "").await.text();
+    assert!(
+        stream.contains("From(3)") && stream.contains("id: 10"),
+        "{stream}"
+    );
     server
         .ask_with("GET", &format!("{at}/stream"), "", &[("last-event-id", "x")])
         .await
