@@ -12,4 +12,4 @@ pub mod node;
 pub mod program;
 
 pub use client::{Answer, Client, Reading, envelope, envelopes, until};
-pub use node::{Fake, KEY, OTHER_KEY};
+pub use node::{ADMIN_KEY, Fake, KEY, OTHER_KEY};
