@@ -337,6 +337,35 @@ async fn the_time_of_a_call_is_the_programs() {
 }
 
 #[tokio::test]
+async fn beyond_so_many_programs_without_a_client_they_have_no_time() {
+    let c = Client::new();
+    let id = c.sandbox().await;
+    let process = json!({"cmd": "/bin/sleep", "args": ["600"]});
+    for n in 0..=256 {
+        let timed = [("connect-timeout-ms", "600000")];
+        let (reading, _) = start(&c, &id, json!({"process": process}), &timed).await;
+        drop(reading);
+        if n == 255 {
+            assert_eq!(listed(&c, &id).await.len(), 256);
+        }
+    }
+    until("one is too many", async || listed(&c, &id).await.len() == 256).await;
+    // One that has ended makes room, once that is seen.
+    let gone = listed(&c, &id).await[0];
+    let kill = json!({"process": {"pid": gone}, "signal": "SIGNAL_SIGKILL"});
+    c.call(&id, "process.Process/SendSignal", kill).await;
+    let ends = || json!({"process": {"cmd": "/bin/sleep", "args": ["600"]}, "tag": "more"});
+    let has_room = async || {
+        let (reading, pid) = start(&c, &id, ends(), &[("connect-timeout-ms", "600000")]).await;
+        drop(reading);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        listed(&c, &id).await.contains(&pid)
+    };
+    until("there is room again", has_room).await;
+    c.ask("DELETE", &format!("/sandboxes/{id}"), None).await;
+}
+
+#[tokio::test]
 async fn silence_has_signs_of_life() {
     let c = Client::new();
     let id = c.sandbox().await;
