@@ -81,7 +81,8 @@ impl Config {
     }
 }
 
-/// Bounds of a server. What is beyond one of the first three is answered 429 or waits to be accepted.
+/// Bounds of a server. What is beyond one of the first three is answered 429 or waits to be accepted. Of the requests, one tenant
+/// may have three quarters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at once; more wait in the kernel's queue.

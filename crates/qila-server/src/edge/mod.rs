@@ -9,6 +9,7 @@ pub(crate) use target::is_domain;
 
 use crate::app::{App, hold};
 use crate::config::Missing;
+use crate::gate::Share;
 use crate::problem::Problem;
 use axum::Router;
 use axum::body::Body;
@@ -21,6 +22,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
 use target::Target;
+use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 
 /// The port behind which a sandbox's own files and processes are served. It is never a port of the sandbox.
@@ -60,9 +62,10 @@ pub(crate) async fn handle(app: App, router: Router, request: Request) -> Respon
     response
 }
 
-type Place = tokio::sync::OwnedSemaphorePermit;
+/// A place among all requests to ports, and among those to the tenant's.
+type Place = (OwnedSemaphorePermit, Option<Share>);
 
-async fn reach(app: &App, target: &Target, mut request: Request, place: Place) -> Response {
+async fn reach(app: &App, target: &Target, mut request: Request, place: OwnedSemaphorePermit) -> Response {
     let Ok(id) = SandboxId::parse(&target.id) else {
         return missing(app, target, Missing::Sandbox);
     };
@@ -70,9 +73,17 @@ async fn reach(app: &App, target: &Target, mut request: Request, place: Place) -
         let Some(envd) = app.envd.clone() else {
             return missing(app, target, Missing::Port);
         };
+        // Of one that is not there, envd says so.
+        let share = match app.node.find(&id).await {
+            Ok(sandbox) => match app.port_shares.take(&sandbox.tenant) {
+                None => return crowded(),
+                share => share,
+            },
+            Err(_) => None,
+        };
         request.extensions_mut().insert(id);
         let served = envd.oneshot(request).await.unwrap_or_else(|never| match never {});
-        return served.map(|body: Body| hold(body, place));
+        return served.map(|body: Body| hold(body, (place, share)));
     }
     let sandbox = match app.node.find(&id).await {
         Ok(sandbox) => sandbox,
@@ -94,7 +105,15 @@ async fn reach(app: &App, target: &Target, mut request: Request, place: Place) -
     {
         return Problem::from(error).into_response();
     }
-    proxy::forward(app, &sandbox, target, request, place).await
+    let Some(share) = app.port_shares.take(&sandbox.tenant) else {
+        return crowded();
+    };
+    proxy::forward(app, &sandbox, target, request, (place, Some(share))).await
+}
+
+fn crowded() -> Response {
+    let detail = "the sandboxes of this tenant have all the requests they may have at once";
+    Problem::too_many(detail, Duration::from_secs(1)).into_response()
 }
 
 /// Whether the request shows the sandbox's traffic token, if it has one.

@@ -5,8 +5,9 @@ use super::process::{SignalBody, number};
 use super::stream::shown;
 use crate::app::App;
 use crate::body::{At, Sandbox};
-use crate::gate::Caller;
+use crate::gate::{Caller, Place, Share};
 use crate::problem::Problem;
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::response::{IntoResponse, Response};
@@ -48,6 +49,8 @@ pub(crate) async fn exec_socket(
     State(app): State<App>,
     Caller(who): Caller,
     At(id): Sandbox,
+    Extension(place): Extension<Place>,
+    Extension(share): Extension<Share>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     // Before anything else: whoever may not see it learns nothing more.
@@ -62,7 +65,11 @@ pub(crate) async fn exec_socket(
     })?;
     let upgrade = upgrade.max_message_size(MESSAGE).max_frame_size(MESSAGE);
     Ok(upgrade
-        .on_upgrade(move |socket| talk(app, who.tenant, id, socket))
+        .on_upgrade(async move |socket| {
+            // The answer, which had them, has been sent long ago.
+            let _kept = (place, share);
+            talk(app, who.tenant, id, socket).await;
+        })
         .into_response())
 }
 

@@ -1,5 +1,5 @@
 //! Ports of sandboxes, through the server.
-use crate::client::ask;
+use crate::client::{ask, until};
 use crate::running::{Running, start, with};
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
@@ -293,4 +293,37 @@ async fn code_is_run_for_whoever_has_the_access_token() {
         .await
         .json();
     assert_eq!(shown["headers"]["X-Access-Token"], "its-own");
+}
+
+#[tokio::test]
+async fn the_ports_of_one_tenant_leave_places_for_others() {
+    let envd = Router::new().fallback(async || "envd");
+    let server = with(|c| (c.limits.ports, c.envd) = (4, Some(envd))).await;
+    program(&server, 8080).await;
+    let mine = server.sandbox().id;
+    let another = crate::running::tenant("two");
+    let theirs = server
+        .node
+        .make(&another, Create::from_template("base"))
+        .id
+        .to_string();
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        let stream = tokio::net::TcpStream::connect(server.at).await.unwrap();
+        let request = format!("ws://8080-{mine}.localhost/ws")
+            .into_client_request()
+            .unwrap();
+        sockets.push(tokio_tungstenite::client_async(request, stream).await.unwrap().0);
+    }
+    let get = async |id: &str, port: &str| {
+        let headers = [("qila-sandbox", id), ("qila-port", port)];
+        ask(server.at, "GET", "/", &headers, b"").await
+    };
+    for port in ["8080", "49983"] {
+        get(mine.as_str(), port).await.problem(429);
+        assert_eq!(get(&theirs, port).await.status, 200);
+    }
+    sockets.pop();
+    let free = async || get(mine.as_str(), "8080").await.status == 200;
+    until("its place is free", free).await;
 }

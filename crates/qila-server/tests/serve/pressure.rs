@@ -69,6 +69,17 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     );
     let answer = raw(server.at, head.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+    // Nor where the request itself may take its time.
+    let server = with(|c| c.limits.idle = Duration::from_millis(200)).await;
+    let id = server.sandbox().id;
+    for path in ["exec", "exec/stream"] {
+        let head = format!(
+            "POST /v1/sandboxes/{id}/{path} HTTP/1.1\r\nhost: a\r\nx-api-key: {}\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{{",
+            server.key
+        );
+        let answer = raw(server.at, head.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+    }
 }
 
 #[tokio::test]
@@ -121,9 +132,47 @@ async fn beyond_the_places_a_request_is_turned_away_and_a_stream_gives_its_place
     until("a client that vanished keeps its place", free).await;
 }
 
+/// A stream of events with this key that has begun.
+async fn stream(server: &Running, key: &str) -> TcpStream {
+    let request = format!("GET /v1/events HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\n\r\n");
+    let mut stream = TcpStream::connect(server.at).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = [0; 15];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    stream
+}
+
+#[tokio::test]
+async fn one_tenant_leaves_places_for_others() {
+    let control = axum::Router::new().route("/sandboxes", axum::routing::get(async || "here"));
+    let server = with(|c| (c.limits.requests, c.control) = (4, Some(control))).await;
+    let other = server.key_of("two", false, None).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(stream(&server, &server.key).await);
+    }
+    server.ask("GET", "/v1/policies", "").await.problem(429);
+    let refused = server.ask("GET", "/sandboxes", "").await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.json()["code"]),
+        (429, &429.into())
+    );
+    let as_other = async |path: &str| {
+        let key = [("x-api-key", other.as_str())];
+        ask(server.at, "GET", path, &key, b"").await.status
+    };
+    assert_eq!(as_other("/v1/policies").await, 200);
+    assert_eq!(as_other("/sandboxes").await, 200);
+    streams.pop();
+    let free = async || server.ask("GET", "/v1/policies", "").await.status == 200;
+    until("its place is free", free).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_requests_at_once_are_all_answered() {
-    let server = Arc::new(with(|c| c.limits.requests = 50).await);
+    // Three quarters of them are one tenant's.
+    let server = Arc::new(with(|c| c.limits.requests = 68).await);
     *server.node.create_takes.lock().unwrap() = Duration::from_millis(50);
     let mut all = tokio::task::JoinSet::new();
     for _ in 0..400 {

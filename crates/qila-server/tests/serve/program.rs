@@ -252,6 +252,17 @@ async fn a_program_is_come_back_to_and_spoken_to() {
         .problem(404);
 }
 
+#[tokio::test]
+async fn a_web_socket_has_a_place_until_it_ends() {
+    let server = with(|c| c.limits.requests = 2).await;
+    let at = format!("/v1/sandboxes/{}/exec/ws", server.sandbox().id);
+    let sockets = [open(&server, &at).await, open(&server, &at).await];
+    server.ask("GET", "/v1/policies", "").await.problem(429);
+    drop(sockets);
+    let free = async || server.ask("GET", "/v1/policies", "").await.status == 200;
+    until("its place is free", free).await;
+}
+
 async fn open(server: &Running, path: &str) -> WebSocketStream<TcpStream> {
     let at = format!("ws://{}{path}", server.at);
     let mut request = at.into_client_request().unwrap();
