@@ -264,10 +264,10 @@ async fn a_client_that_goes_leaves_the_program() {
     );
     let mut reading = Reading::new(c.open(again).await);
     assert_eq!(reading.next().await.unwrap().1["event"]["start"]["pid"], pid);
-    assert_eq!(
-        reading.next().await.unwrap().1["event"]["data"]["stdout"],
-        STANDARD.encode("tick\n")
-    );
+    // On a busy machine, several come at once.
+    let said = text(&[reading.next().await.unwrap().1], "stdout");
+    assert_eq!(said.replace("tick\n", ""), "", "{said}");
+    assert!(!said.is_empty());
     let kill = json!({"process": {"pid": pid}, "signal": "SIGNAL_SIGKILL"});
     assert_eq!(
         c.call(&id, "process.Process/SendSignal", kill.clone())
