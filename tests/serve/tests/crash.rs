@@ -128,7 +128,7 @@ async fn killed(mode: Mode, kills: u64) {
     let within = async |heard: tokio::task::JoinHandle<Seen>| {
         tokio::time::timeout(PATIENCE, heard)
             .await
-            .expect("the last event comes")
+            .unwrap_or_else(|_| panic!("the last event does not come"))
             .unwrap()
     };
     let stored = within(tokio::spawn(watch(daemon.client(), Seen::new(), last))).await;
