@@ -47,12 +47,12 @@ pub(crate) struct Core {
     pub snapshots: RwLock<HashMap<SnapshotId, Arc<Snap>>>,
     pub pools: Pools,
     pub warmed: Warmed,
-    /// Sandboxes that are being taken down.
+    /// Sandboxes that are being taken down, and how many of them somebody is at work on.
+    pub dying: Mutex<HashMap<SandboxId, Arc<Live>>>,
     pub endings: AtomicUsize,
     /// Creations that are under way at once.
     pub births: Semaphore,
-    /// Layers that a change under way is about to name.
-    pub layers: Mutex<HashMap<String, u32>>,
+    pub layers: Mutex<crate::layers::Known>,
     pub interpreter: Option<PathBuf>,
     /// Registries on this host or a private network that images may come from.
     pub registries: Vec<String>,
@@ -101,6 +101,14 @@ impl Core {
     pub(crate) fn insert(&self, live: Arc<Live>) {
         let mut all = self.sandboxes.write().unwrap_or_else(PoisonError::into_inner);
         all.insert(live.id.clone(), live);
+    }
+
+    /// One that is being taken down is nobody's any more; what it lies on stays until it is gone.
+    pub(crate) fn let_die(&self, live: &Arc<Live>) {
+        let mut dying = self.dying.lock().unwrap_or_else(PoisonError::into_inner);
+        dying.insert(live.id.clone(), live.clone());
+        drop(dying);
+        self.forget(&live.id);
     }
 
     pub(crate) fn forget(&self, id: &SandboxId) {

@@ -68,7 +68,7 @@ pub(crate) async fn end(core: &Arc<Core>, live: &Arc<Live>, why: Why) -> Result<
     if !live.begin_end() {
         return Ok(false);
     }
-    core.forget(&live.id);
+    core.let_die(live);
     let (core, live) = (core.clone(), live.clone());
     // Whoever asked may go away: what was begun is finished.
     core.endings.fetch_add(1, Ordering::SeqCst);
@@ -121,6 +121,10 @@ async fn take_down(core: &Arc<Core>, live: &Live, why: Why) -> Result<()> {
     let removed = core.store.remove(Kind::Sandbox, record.id.as_str()).await;
     removed.map_err(|e| crate::fault::store(&e))?;
     live.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+    core.dying
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .remove(&live.id);
     crate::layers::sweep(core).await;
     Ok(())
 }
