@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Name of the template that is there without being made.
 pub(crate) const BASE: &str = "base";
@@ -33,6 +34,8 @@ const DISK_MIB: u64 = 2048;
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub template: Template,
+    /// Tells it from every other that this process has prepared, of the same name too.
+    pub number: u64,
     /// Whose it is; none: everyone's.
     pub owner: Option<Tenant>,
     /// Its policy and the optional credentials that are left out.
@@ -95,6 +98,9 @@ fn need(policy: &Policy) -> Need {
         disk_mib: r.disk.map_or(DISK_MIB, |d| mib(d.bytes.0)),
     }
 }
+
+/// How many were prepared so far.
+static PREPARED: AtomicU64 = AtomicU64::new(0);
 
 /// What is not in a template.
 #[derive(Debug)]
@@ -174,6 +180,7 @@ pub(crate) fn prepare(template: Template, owner: Option<Tenant>, around: &Around
     let (digest, need) = (digest(permit.policy()), need(permit.policy()));
     let prepared = Prepared {
         template,
+        number: PREPARED.fetch_add(1, Ordering::Relaxed),
         owner,
         rules,
         permit: Arc::new(permit),

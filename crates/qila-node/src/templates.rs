@@ -286,17 +286,12 @@ async fn finish(core: &Arc<Core>, mut kept: Kept) -> Result<Template> {
         .put(qila_store::Kind::Template, &id, &tenant, text)
         .await
         .map_err(|e| store(&e))?;
-    core.pools.empty(core, &key(&tenant, &kept.template.id));
-    core.warmed.forget(&kept.template.id, &tenant);
     place(core, prepared.clone());
+    core.pools.tidy(core);
+    core.warmed.forget(&kept.template.id, &tenant);
     forget_unready(core, &tenant, &kept.template.id);
     core.pools.fill(core, &prepared);
     Ok(kept.template)
-}
-
-/// The name of a template's pool: two tenants may have templates of one name.
-pub(crate) fn key(owner: &Tenant, id: &str) -> String {
-    format!("{owner}/{id}")
 }
 
 /// Removes a template of a tenant.
@@ -313,7 +308,7 @@ pub(crate) async fn remove(core: &Arc<Core>, tenant: &Tenant, id: &str) -> Resul
         all.retain(|t| t.template.id != id || t.owner.as_ref() != Some(tenant));
         all.len() < before
     };
-    core.pools.empty(core, &key(tenant, id));
+    core.pools.tidy(core);
     core.warmed.forget(id, tenant);
     crate::layers::sweep(core).await;
     Ok(gone || stored)

@@ -371,6 +371,37 @@ pub async fn pool(bench: &Bench) {
     }
 }
 
+/// What was begun for a template before it was made anew is nobody's.
+pub async fn pool_anew(bench: &Bench) {
+    let node = bench.node().await;
+    let version = |n: u32| Template {
+        id: "anew".into(),
+        pool: 2,
+        start: Some(format!("echo {n} > version")),
+        ready: Some("sleep 0.3; test -f version".into()),
+        ..template()
+    };
+    node.put_template(&tenant(), version(1)).await.unwrap();
+    while node.count().1 < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    node.put_template(&tenant(), version(2)).await.unwrap();
+    // Old ones are ready before new ones, and ended.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    for _ in 0..4 {
+        let made = node
+            .create(&tenant(), Create::from_template("anew"))
+            .await
+            .unwrap();
+        assert_eq!(run(&node, &made.id, "cat version").await.1, "2\n");
+        node.kill(&tenant(), &made.id).await.unwrap();
+    }
+    node.remove_template(&tenant(), "anew").await.unwrap();
+    while node.count().1 > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 pub async fn adopted(bench: &Bench) {
     let node = bench.node().await;
     let made = sandbox(&node).await;
