@@ -185,6 +185,8 @@ async fn restack(core: &Arc<Core>, live: &Arc<Live>, name: &str) -> Result<bool>
     let done = tokio::task::spawn_blocking(move || again.launcher.restack(&held.pidfd, &wish)).await;
     match done.map_err(|e| internal("moving a layer", &e))? {
         Ok(()) => {
+            // So it is, whether that can be written down or not: the next start sees it by the mount.
+            live.put(record.clone());
             core.save(live, record).await?;
             Ok(true)
         }
@@ -244,9 +246,16 @@ pub(crate) async fn replace(core: &Arc<Core>, live: &Arc<Live>, lower: Vec<Strin
         let (again, held, wish) = (core.clone(), live.clone(), wish.clone());
         let done = tokio::task::spawn_blocking(move || again.launcher.restack(&held.pidfd, &wish)).await;
         match done.map_err(|e| internal("giving a sandbox another layer", &e))? {
-            Ok(()) => return core.save(live, record).await,
+            Ok(()) => {
+                live.put(record.clone()); // whether it can be written down or not
+                return core.save(live, record).await;
+            }
             Err(LauncherError::InUse) if attempt < 99 => {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                // One that was mounted without being synced to the disk is not mounted again.
+                qila_workspace::remove_tree(&live.dir, OsStr::new("layer"))
+                    .map_err(|e| internal("moving a layer", &e))?;
+                make_layer(&live.dir).map_err(fail)?;
             }
             Err(e) => {
                 let _ = qila_workspace::remove_tree(&live.dir, OsStr::new("layer"));
