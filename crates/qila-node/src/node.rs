@@ -157,12 +157,13 @@ impl Machine {
         self.core.pools.close(&self.core, ENDINGS).await;
         self.core.warmed.clear();
         let (last, first): (Vec<_>, Vec<_>) = self.core.all().into_iter().partition(|l| l.look(|r| r.zygote));
+        let mut done = Ok(());
         for live in first.into_iter().chain(last) {
-            end(&self.core, &live, Why::Killed).await?;
+            done = done.and(end(&self.core, &live, Why::Killed).await.map(drop));
         }
         // Those that somebody else has begun to end, too.
         self.endings().await;
-        Ok(())
+        done
     }
 
     /// Waits for those that are being taken down. Answers how many are left when the time is over.
@@ -283,7 +284,7 @@ impl Node for Machine {
         timeout: Duration,
         only_extend: bool,
     ) -> Result<Sandbox> {
-        lifecycle::set_timeout(&self.core, &*self.find(tenant, id)?, timeout, only_extend).await
+        lifecycle::set_timeout(&self.core, &self.find(tenant, id)?, timeout, only_extend).await
     }
 
     async fn pause(&self, tenant: &Tenant, id: &SandboxId) -> Result<Sandbox> {

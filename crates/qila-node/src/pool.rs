@@ -201,7 +201,7 @@ async fn make(core: &Arc<Core>, prepared: &Arc<Prepared>) -> Result<Arc<Live>> {
     Ok(live)
 }
 
-/// Gives a sandbox of a pool to whoever asked for one.
+/// Gives a sandbox of a pool to whoever asked for one. The caller holds its `change`, and ends it after an error.
 pub(crate) async fn claim(
     core: &Arc<Core>,
     live: &Arc<Live>,
@@ -210,7 +210,6 @@ pub(crate) async fn claim(
     prepared: &Prepared,
     held: Held,
 ) -> Result<Sandbox> {
-    let _change = live.change.lock().await;
     let mut record = live.record();
     let now = now_ms();
     let token = |wanted: bool| wanted.then(names::token).transpose();
@@ -240,6 +239,9 @@ pub(crate) async fn claim(
         core.evidence.record(&live.id, vec![claimed]),
         core.tell(tenant, &live.id, "created", &fields),
     );
-    saved.and(recorded).and(told)?;
-    Ok(record.tell())
+    let claimed = saved.and(recorded).and(told.clone());
+    if claimed.is_err() && told.is_ok() {
+        live.put(record.clone()); // whoever was told of its beginning is told of its end
+    }
+    claimed.map(|()| record.tell())
 }

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+/// How long a guest may take until all programs have ended.
+const CLEARED: Duration = Duration::from_secs(30);
+
 /// A snapshot, as it is remembered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Snap {
@@ -166,9 +169,13 @@ pub(crate) async fn roll_back(core: &Arc<Core>, live: &Arc<Live>, to: Arc<Snap>)
     let (core, live) = (core.clone(), live.clone());
     let work = tokio::spawn(async move {
         let _change = live.change.lock().await;
-        guest::request(&live.dir, &Ask::Clear)
-            .await
-            .map_err(crate::fault::guest)?;
+        live.running()?;
+        // What it lies on stays, or is gone already.
+        let _pin = crate::layers::Pin::on(&core, &to.lower);
+        find(&core, &to.tenant, &to.snapshot.id)?;
+        let cleared = tokio::time::timeout(CLEARED, guest::request(&live.dir, &Ask::Clear)).await;
+        let late = || ApiError::new(Kind::Timeout, "the programs of the sandbox do not end");
+        cleared.map_err(|_| late())?.map_err(crate::fault::guest)?;
         replace(&core, &live, to.lower.clone()).await?;
         crate::layers::sweep(&core).await;
         let tenant = live.look(|r| r.tenant.clone());
