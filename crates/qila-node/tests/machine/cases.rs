@@ -19,7 +19,8 @@ macro_rules! cases {
 }
 
 cases! {
-    lives: hello, streams, terminal, signals, background, pause, timeouts, limits, quotas, pool, pool_anew, adopted, closed_network;
+    lives: hello, streams, terminal, signals, background, pause, timeouts, limits, processes, quotas, adopted, closed_network;
+    pools: taken, anew;
     fair: shares;
     kept: snapshots, forks, busy_fork;
     warm: forks, found_again;

@@ -298,20 +298,6 @@ pub async fn limits(bench: &Bench) {
         "{status:?} after {} bytes",
         out.len()
     );
-    let many = "trap 'kill $p' EXIT; n=0; while [ $n -lt 50 ]; do sleep 60 >/dev/null 2>&1 & p=\"$p $!\"; n=$((n+1)); echo $n; done";
-    let (status, out, err) = run(&node, &made.id, many).await;
-    let last: u32 = out.lines().last().unwrap().parse().unwrap();
-    assert!(
-        status != code(0) && (10..20).contains(&last),
-        "{status:?} {last} {err}"
-    );
-    // The sleepers end, and make room.
-    let begun = Instant::now();
-    while node.exec(&tenant(), &made.id, shell("true")).await.is_err()
-        || run(&node, &made.id, "test $(ps -e | grep -c sleep) = 0").await.0 != code(0)
-    {
-        assert!(begun.elapsed() < Duration::from_secs(10), "sleepers are left");
-    }
     let _ = node
         .exec(
             &tenant(),
@@ -329,6 +315,29 @@ pub async fn limits(bench: &Bench) {
         .await
         .expect("what fills its disk is ended");
     node.remove_template(&tenant(), "small").await.unwrap();
+}
+
+pub async fn processes(bench: &Bench) {
+    let node = bench.node().await;
+    let template = Template {
+        id: "few".into(),
+        policy: "version: 1\nresources: {processes: 20}\nfilesystem: {workspace: layer}\n".into(),
+        ..template()
+    };
+    node.put_template(&tenant(), template).await.unwrap();
+    let made = node
+        .create(&tenant(), Create::from_template("few"))
+        .await
+        .unwrap();
+    let many = "n=0; while [ $n -lt 50 ]; do sleep 60 >/dev/null 2>&1 & n=$((n+1)); echo $n; done";
+    let (status, out, err) = run(&node, &made.id, many).await;
+    let last: u32 = out.lines().last().unwrap().parse().unwrap();
+    assert!(
+        status != code(0) && (10..20).contains(&last),
+        "{status:?} {last} {err}"
+    );
+    node.kill(&tenant(), &made.id).await.unwrap();
+    node.remove_template(&tenant(), "few").await.unwrap();
 }
 
 pub async fn quotas(bench: &Bench) {
@@ -365,76 +374,6 @@ pub fn template() -> Template {
         timeout_s: 60,
         state: qila_api::TemplateState::Ready,
         made_ms: 0,
-    }
-}
-
-pub async fn pool(bench: &Bench) {
-    let node = bench.node().await;
-    let template = Template {
-        id: "pooled".into(),
-        pool: 3,
-        start: Some("echo begun > began; sleep 1000".into()),
-        ready: Some("test -f began".into()),
-        ..template()
-    };
-    node.put_template(&tenant(), template).await.unwrap();
-    while node.count().1 < 3 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert_eq!(
-        node.list(&tenant(), &Default::default(), 100, None)
-            .await
-            .unwrap()
-            .items
-            .len(),
-        0,
-        "nobody sees what waits"
-    );
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let wish = Create {
-        environment: [("X".to_owned(), "1".to_owned())].into(),
-        ..Create::from_template("pooled")
-    };
-    let begun = Instant::now();
-    let made = node.create(&tenant(), wish).await.unwrap();
-    println!("  from the pool: {:?}", begun.elapsed());
-    let (_, out, _) = run(&node, &made.id, "cat began; echo $X").await;
-    assert_eq!(out, "begun\n1\n");
-    node.remove_template(&tenant(), "pooled").await.unwrap();
-    node.kill(&tenant(), &made.id).await.unwrap();
-    while node.count().1 > 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// What was begun for a template before it was made anew is nobody's.
-pub async fn pool_anew(bench: &Bench) {
-    let node = bench.node().await;
-    let version = |n: u32| Template {
-        id: "anew".into(),
-        pool: 2,
-        start: Some(format!("echo {n} > version")),
-        ready: Some("sleep 0.3; test -f version".into()),
-        ..template()
-    };
-    node.put_template(&tenant(), version(1)).await.unwrap();
-    while node.count().1 < 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    node.put_template(&tenant(), version(2)).await.unwrap();
-    // Old ones are ready before new ones, and ended.
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    for _ in 0..4 {
-        let made = node
-            .create(&tenant(), Create::from_template("anew"))
-            .await
-            .unwrap();
-        assert_eq!(run(&node, &made.id, "cat version").await.1, "2\n");
-        node.kill(&tenant(), &made.id).await.unwrap();
-    }
-    node.remove_template(&tenant(), "anew").await.unwrap();
-    while node.count().1 > 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -13,6 +13,7 @@ mod fair;
 mod files;
 mod kept;
 mod lives;
+mod pools;
 mod warm;
 
 use cases::Bench;
