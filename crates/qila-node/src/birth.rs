@@ -21,6 +21,10 @@ use qila_wire::served::Cage;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a first process may take for each step of its birth: beneath a warm program, that may make it stand still.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a sandbox is made from.
 pub(crate) struct Wish {
@@ -124,6 +128,7 @@ fn build(core: &Core, wish: Wish, id: &SandboxId, dir: OwnedFd) -> Result<Newbor
         e => internal("making a sandbox", &e),
     })?;
     let mut sandbox = Sandbox::of(plan.walls(), ground, born_now).map_err(|e| launch(&e))?;
+    sandbox.hurry(PATIENCE);
     // While the child makes its network.
     let cage = surround(&plan, &wish.place)?;
     let mut record = record(
