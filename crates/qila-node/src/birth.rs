@@ -303,6 +303,7 @@ fn record(
             .iter()
             .any(|e| matches!(e, ViewEntry::Layer { .. })),
         lower: lower.to_vec(),
+        root: Some(prepared.root.clone()),
         pid,
         born: since,
         cgroup: plan.cgroup().clone(),

@@ -7,6 +7,7 @@ use crate::layers::{replace, share};
 use crate::lifecycle;
 use crate::live::Live;
 use crate::names;
+use crate::template::Root;
 use qila_api::{ApiError, Create, Fork, Kind, Result, Sandbox, Snapshot, SnapshotId, Tenant};
 use qila_wire::served::Ask;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ pub(crate) struct Snap {
     pub snapshot: Snapshot,
     /// Its layers, the uppermost first.
     pub lower: Vec<String>,
+    /// Where the system directories of its sandbox came from; none: that was not written down then.
+    #[serde(default)]
+    pub root: Option<Root>,
 }
 
 /// Keeps the files of a sandbox as they are now.
@@ -34,7 +38,7 @@ pub(crate) async fn take(core: &Arc<Core>, live: &Arc<Live>, name: Option<String
         let (lower, pin) = share(&core, &live).await?;
         let id =
             SnapshotId::parse(names::sandbox()?.as_str()).map_err(|e| internal("naming a snapshot", &e))?;
-        let (tenant, template) = live.look(|r| (r.tenant.clone(), r.template.clone()));
+        let (tenant, template, root) = live.look(|r| (r.tenant.clone(), r.template.clone(), r.root.clone()));
         let snapshot = Snapshot {
             id: id.clone(),
             sandbox: live.id.clone(),
@@ -46,6 +50,7 @@ pub(crate) async fn take(core: &Arc<Core>, live: &Arc<Live>, name: Option<String
             tenant: tenant.clone(),
             snapshot: snapshot.clone(),
             lower,
+            root,
         };
         let text = serde_json::to_vec(&snap).map_err(|e| internal("a snapshot's record", &e))?;
         let put = core
