@@ -116,11 +116,9 @@ fn build(core: &Core, wish: Wish, id: &SandboxId, dir: OwnedFd) -> Result<Newbor
     };
     let ground = Ground::prepare(plan.walls()).map_err(|e| launch(&e))?;
     let born_now = match &wish.place {
-        Seat::Beneath(warm) => {
-            let above = warm.zygote.above();
-            core.launcher
-                .bear_beneath(plan.walls(), ground.birthplace(), above)
-        }
+        Seat::Beneath(warm) => core
+            .launcher
+            .bear_beneath(plan.walls(), ground.birthplace(), warm.above()),
         Seat::Plain | Seat::Zygote => core.launcher.bear(plan.walls(), ground.birthplace()),
     };
     let born_now = born_now.map_err(|e| match e {

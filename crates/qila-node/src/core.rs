@@ -41,6 +41,8 @@ pub(crate) struct Core {
     pub ledger: Arc<Ledger>,
     pub shares: Arc<Shares>,
     pub templates: RwLock<Vec<Arc<Prepared>>>,
+    /// Templates that somebody is at work on.
+    pub puts: tokio::sync::Mutex<crate::templates::Puts>,
     /// Templates that are being made ready, or could not be.
     pub unready: Mutex<Vec<crate::templates::Kept>>,
     pub sandboxes: RwLock<HashMap<SandboxId, Arc<Live>>>,

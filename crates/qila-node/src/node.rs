@@ -112,6 +112,7 @@ impl Machine {
             ledger: Ledger::new(config.most),
             shares: Shares::new(facts, &state),
             templates: Default::default(),
+            puts: Default::default(),
             unready: Default::default(),
             sandboxes: Default::default(),
             snapshots: Default::default(),

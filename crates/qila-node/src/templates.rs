@@ -7,6 +7,7 @@ use crate::template::{Around, BASE, Prepared, Root, base, prepare};
 use qila_api::{ApiError, Kind, Result, SnapshotId, Source, Template, TemplateState, Tenant};
 use qila_image::Layered;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
@@ -23,6 +24,33 @@ pub(crate) struct Kept {
     /// Digest of its image: after a restart it is the same, and no registry is asked.
     #[serde(default)]
     pub digest: Option<String>,
+}
+
+/// Templates that are being made, by the order in which that was asked for. One that was made anew or removed meanwhile is in it no
+/// more. Held while templates are changed.
+#[derive(Default)]
+pub(crate) struct Puts {
+    next: u64,
+    under_way: BTreeMap<u64, (Tenant, String)>,
+}
+
+impl Puts {
+    fn begin(&mut self, tenant: &Tenant, id: &str) -> u64 {
+        self.next += 1;
+        self.under_way.insert(self.next, (tenant.clone(), id.to_owned()));
+        self.next
+    }
+
+    /// False: it is not wanted any more.
+    fn end(&mut self, number: u64) -> bool {
+        self.under_way.remove(&number).is_some()
+    }
+
+    /// Those that were asked for before this one are not wanted any more.
+    fn overtake(&mut self, number: u64, tenant: &Tenant, id: &str) {
+        self.under_way
+            .retain(|n, of| *n > number || of.0 != *tenant || of.1 != id);
+    }
 }
 
 fn check(template: &Template) -> Result<()> {
@@ -313,24 +341,56 @@ pub(crate) async fn put(core: &Arc<Core>, tenant: &Tenant, mut template: Templat
     let slow = matches!(template.source, Source::Image(_));
     if slow {
         crate::template::bundle(&template.policy)?;
+    }
+    let mut puts = core.puts.lock().await;
+    let number = puts.begin(tenant, &template.id);
+    if slow {
+        forget_unready(core, tenant, &template.id);
         core.unready
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(kept.clone());
-        let core = core.clone();
-        tokio::spawn(async move {
-            if let Err(e) = finish(&core, kept.clone()).await {
-                failed(&core, kept, &e);
-            }
-        });
-        return Ok(template);
     }
-    finish(core, kept).await
+    drop(puts);
+    let core = core.clone();
+    // Whoever asked may go away: what was begun is finished.
+    let work = tokio::spawn(async move {
+        let ready = Kept {
+            template: Template {
+                state: TemplateState::Ready,
+                ..kept.template.clone()
+            },
+            ..kept.clone()
+        };
+        let built = build(&core, &ready).await;
+        let mut puts = core.puts.lock().await;
+        if !puts.end(number) {
+            let text = format!("template {} was made anew or removed meanwhile", kept.template.id);
+            return Err(ApiError::new(Kind::Conflict, text));
+        }
+        let done = match built {
+            Ok(prepared) => finish(&core, ready, Arc::new(prepared), (&mut puts, number)).await,
+            Err(e) => Err(e),
+        };
+        if let Err(e) = &done
+            && slow
+        {
+            failed(&core, kept, e);
+        }
+        done
+    });
+    match slow {
+        true => Ok(template),
+        false => work.await.map_err(|e| internal("making a template", &e))?,
+    }
 }
 
-async fn finish(core: &Arc<Core>, mut kept: Kept) -> Result<Template> {
-    kept.template.state = TemplateState::Ready;
-    let prepared = Arc::new(build(core, &kept).await?);
+async fn finish(
+    core: &Arc<Core>,
+    mut kept: Kept,
+    prepared: Arc<Prepared>,
+    (puts, number): (&mut Puts, u64),
+) -> Result<Template> {
     kept.digest = prepared.image.as_deref().map(|i| i.digest.clone());
     let tenant = kept
         .owner
@@ -342,9 +402,10 @@ async fn finish(core: &Arc<Core>, mut kept: Kept) -> Result<Template> {
         .put(qila_store::Kind::Template, &id, &tenant, text)
         .await
         .map_err(|e| store(&e))?;
+    puts.overtake(number, &tenant, &kept.template.id);
     place(core, prepared.clone());
     core.pools.tidy(core);
-    core.warmed.forget(&kept.template.id, &tenant);
+    core.warmed.tidy(core);
     forget_unready(core, &tenant, &kept.template.id);
     core.pools.fill(core, &prepared);
     Ok(kept.template)
@@ -352,6 +413,8 @@ async fn finish(core: &Arc<Core>, mut kept: Kept) -> Result<Template> {
 
 /// Removes a template of a tenant.
 pub(crate) async fn remove(core: &Arc<Core>, tenant: &Tenant, id: &str) -> Result<bool> {
+    let mut puts = core.puts.lock().await;
+    puts.overtake(u64::MAX, tenant, id);
     forget_unready(core, tenant, id);
     let stored = core
         .store
@@ -364,8 +427,9 @@ pub(crate) async fn remove(core: &Arc<Core>, tenant: &Tenant, id: &str) -> Resul
         all.retain(|t| t.template.id != id || t.owner.as_ref() != Some(tenant));
         all.len() < before
     };
+    drop(puts);
     core.pools.tidy(core);
-    core.warmed.forget(id, tenant);
+    core.warmed.tidy(core);
     crate::layers::sweep(core).await;
     Ok(gone || stored)
 }
@@ -373,6 +437,24 @@ pub(crate) async fn remove(core: &Arc<Core>, tenant: &Tenant, id: &str) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_was_asked_for_last_is_made() {
+        let (a, b) = (Tenant::parse("a").unwrap(), Tenant::parse("b").unwrap());
+        let mut puts = Puts::default();
+        let (one, two, other) = (puts.begin(&a, "t"), puts.begin(&a, "t"), puts.begin(&b, "t"));
+        assert!(puts.end(two), "the later one is ready first");
+        puts.overtake(two, &a, "t");
+        assert!(!puts.end(one) && puts.end(other));
+        let (old, kept) = (puts.begin(&a, "t"), puts.begin(&a, "u"));
+        puts.overtake(u64::MAX, &a, "t");
+        let new = puts.begin(&a, "t");
+        assert!(
+            !puts.end(old) && puts.end(kept) && puts.end(new),
+            "removed in between"
+        );
+        assert!(puts.under_way.is_empty());
+    }
 
     #[test]
     fn a_snapshot_has_the_root_of_its_own_sandbox() {
