@@ -300,9 +300,12 @@ fn failed(core: &Core, kept: Kept, why: &ApiError) {
     all.push(kept);
 }
 
-fn forget_unready(core: &Core, owner: &Tenant, id: &str) {
+/// False: there is none.
+fn forget_unready(core: &Core, owner: &Tenant, id: &str) -> bool {
     let mut all = core.unready.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = all.len();
     all.retain(|k| k.template.id != id || k.owner.as_ref() != Some(owner));
+    all.len() < before
 }
 
 /// What a tenant may use, and what of its own is not ready.
@@ -415,7 +418,7 @@ async fn finish(
 pub(crate) async fn remove(core: &Arc<Core>, tenant: &Tenant, id: &str) -> Result<bool> {
     let mut puts = core.puts.lock().await;
     puts.overtake(u64::MAX, tenant, id);
-    forget_unready(core, tenant, id);
+    let unready = forget_unready(core, tenant, id);
     let stored = core
         .store
         .remove(qila_store::Kind::Template, &format!("{tenant}/{id}"))
@@ -431,7 +434,7 @@ pub(crate) async fn remove(core: &Arc<Core>, tenant: &Tenant, id: &str) -> Resul
     core.pools.tidy(core);
     core.warmed.tidy(core);
     crate::layers::sweep(core).await;
-    Ok(gone || stored)
+    Ok(gone || stored || unready)
 }
 
 #[cfg(test)]
