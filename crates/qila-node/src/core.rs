@@ -42,7 +42,7 @@ pub(crate) struct Core {
     pub shares: Arc<Shares>,
     pub templates: RwLock<Vec<Arc<Prepared>>>,
     /// Templates that somebody is at work on.
-    pub puts: tokio::sync::Mutex<crate::templates::Puts>,
+    pub puts: tokio::sync::Mutex<crate::puts::Puts>,
     /// Templates that are being made ready, or could not be.
     pub unready: Mutex<Vec<crate::templates::Kept>>,
     pub sandboxes: RwLock<HashMap<SandboxId, Arc<Live>>>,

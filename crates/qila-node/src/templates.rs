@@ -2,12 +2,12 @@
 use crate::clock::now_ms;
 use crate::core::Core;
 use crate::fault::{internal, store};
+use crate::puts::Puts;
 use crate::snapshot::Snap;
 use crate::template::{Around, BASE, Prepared, Root, base, prepare};
 use qila_api::{ApiError, Kind, Result, SnapshotId, Source, Template, TemplateState, Tenant};
 use qila_image::Layered;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
@@ -24,33 +24,6 @@ pub(crate) struct Kept {
     /// Digest of its image: after a restart it is the same, and no registry is asked.
     #[serde(default)]
     pub digest: Option<String>,
-}
-
-/// Templates that are being made, by the order in which that was asked for. One that was made anew or removed meanwhile is in it no
-/// more. Held while templates are changed.
-#[derive(Default)]
-pub(crate) struct Puts {
-    next: u64,
-    under_way: BTreeMap<u64, (Tenant, String)>,
-}
-
-impl Puts {
-    fn begin(&mut self, tenant: &Tenant, id: &str) -> u64 {
-        self.next += 1;
-        self.under_way.insert(self.next, (tenant.clone(), id.to_owned()));
-        self.next
-    }
-
-    /// False: it is not wanted any more.
-    fn end(&mut self, number: u64) -> bool {
-        self.under_way.remove(&number).is_some()
-    }
-
-    /// Those that were asked for before this one are not wanted any more.
-    fn overtake(&mut self, number: u64, tenant: &Tenant, id: &str) {
-        self.under_way
-            .retain(|n, of| *n > number || of.0 != *tenant || of.1 != id);
-    }
 }
 
 fn check(template: &Template) -> Result<()> {
@@ -440,24 +413,6 @@ pub(crate) async fn remove(core: &Arc<Core>, tenant: &Tenant, id: &str) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_was_asked_for_last_is_made() {
-        let (a, b) = (Tenant::parse("a").unwrap(), Tenant::parse("b").unwrap());
-        let mut puts = Puts::default();
-        let (one, two, other) = (puts.begin(&a, "t"), puts.begin(&a, "t"), puts.begin(&b, "t"));
-        assert!(puts.end(two), "the later one is ready first");
-        puts.overtake(two, &a, "t");
-        assert!(!puts.end(one) && puts.end(other));
-        let (old, kept) = (puts.begin(&a, "t"), puts.begin(&a, "u"));
-        puts.overtake(u64::MAX, &a, "t");
-        let new = puts.begin(&a, "t");
-        assert!(
-            !puts.end(old) && puts.end(kept) && puts.end(new),
-            "removed in between"
-        );
-        assert!(puts.under_way.is_empty());
-    }
 
     #[test]
     fn a_snapshot_has_the_root_of_its_own_sandbox() {
