@@ -66,7 +66,7 @@ pub(crate) async fn all(core: &Arc<Core>) -> Result<Found> {
     crate::warm::take_up(core).await?;
     found.removed = remove_unknown(core, &known)?;
     core.shares.tidy();
-    crate::layers::sweep(core).await;
+    crate::layers::all_known(core).await;
     Ok(found)
 }
 
@@ -139,7 +139,7 @@ async fn adopt(core: &Arc<Core>, record: &Record) -> Result<bool> {
     core.insert(live.clone());
     crate::watch::guard(core, &live);
     if record.pooled && !record.zygote {
-        // Whether it was made ready is not known: another is made.
+        // Whether it was made ready is not known: another is made. Layers are swept when all that lie on them are known.
         crate::end::end(core, &live, Why::Killed).await?;
     }
     Ok(true)

@@ -21,6 +21,10 @@ use qila_wire::served::Cage;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a first process may take for each step of its birth: beneath a warm program, that may make it stand still.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a sandbox is made from.
 pub(crate) struct Wish {
@@ -112,11 +116,9 @@ fn build(core: &Core, wish: Wish, id: &SandboxId, dir: OwnedFd) -> Result<Newbor
     };
     let ground = Ground::prepare(plan.walls()).map_err(|e| launch(&e))?;
     let born_now = match &wish.place {
-        Seat::Beneath(warm) => {
-            let above = warm.zygote.above();
-            core.launcher
-                .bear_beneath(plan.walls(), ground.birthplace(), above)
-        }
+        Seat::Beneath(warm) => core
+            .launcher
+            .bear_beneath(plan.walls(), ground.birthplace(), warm.above()),
         Seat::Plain | Seat::Zygote => core.launcher.bear(plan.walls(), ground.birthplace()),
     };
     let born_now = born_now.map_err(|e| match e {
@@ -124,6 +126,7 @@ fn build(core: &Core, wish: Wish, id: &SandboxId, dir: OwnedFd) -> Result<Newbor
         e => internal("making a sandbox", &e),
     })?;
     let mut sandbox = Sandbox::of(plan.walls(), ground, born_now).map_err(|e| launch(&e))?;
+    sandbox.hurry(PATIENCE);
     // While the child makes its network.
     let cage = surround(&plan, &wish.place)?;
     let mut record = record(
@@ -298,6 +301,7 @@ fn record(
             .iter()
             .any(|e| matches!(e, ViewEntry::Layer { .. })),
         lower: lower.to_vec(),
+        root: Some(prepared.root.clone()),
         pid,
         born: since,
         cgroup: plan.cgroup().clone(),

@@ -41,18 +41,20 @@ pub(crate) struct Core {
     pub ledger: Arc<Ledger>,
     pub shares: Arc<Shares>,
     pub templates: RwLock<Vec<Arc<Prepared>>>,
+    /// Templates that somebody is at work on.
+    pub puts: tokio::sync::Mutex<crate::puts::Puts>,
     /// Templates that are being made ready, or could not be.
     pub unready: Mutex<Vec<crate::templates::Kept>>,
     pub sandboxes: RwLock<HashMap<SandboxId, Arc<Live>>>,
     pub snapshots: RwLock<HashMap<SnapshotId, Arc<Snap>>>,
     pub pools: Pools,
     pub warmed: Warmed,
-    /// Sandboxes that are being taken down.
+    /// Sandboxes that are being taken down, and how many of them somebody is at work on.
+    pub dying: Mutex<HashMap<SandboxId, Arc<Live>>>,
     pub endings: AtomicUsize,
     /// Creations that are under way at once.
     pub births: Semaphore,
-    /// Layers that a change under way is about to name.
-    pub layers: Mutex<HashMap<String, u32>>,
+    pub layers: Mutex<crate::layers::Known>,
     pub interpreter: Option<PathBuf>,
     /// Registries on this host or a private network that images may come from.
     pub registries: Vec<String>,
@@ -101,6 +103,14 @@ impl Core {
     pub(crate) fn insert(&self, live: Arc<Live>) {
         let mut all = self.sandboxes.write().unwrap_or_else(PoisonError::into_inner);
         all.insert(live.id.clone(), live);
+    }
+
+    /// One that is being taken down is nobody's any more; what it lies on stays until it is gone.
+    pub(crate) fn let_die(&self, live: &Arc<Live>) {
+        let mut dying = self.dying.lock().unwrap_or_else(PoisonError::into_inner);
+        dying.insert(live.id.clone(), live.clone());
+        drop(dying);
+        self.forget(&live.id);
     }
 
     pub(crate) fn forget(&self, id: &SandboxId) {

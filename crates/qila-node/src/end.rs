@@ -3,7 +3,7 @@ use crate::clock::now_ms;
 use crate::core::Core;
 use crate::fault::internal;
 use crate::live::Live;
-use crate::record::{Phase, Record};
+use crate::record::Record;
 use qila_api::Result;
 use qila_plan::CgroupPlan;
 use qila_sandbox::{counters, sweep_cgroup};
@@ -19,6 +19,13 @@ use std::time::Duration;
 
 /// How long a killed process may take to be gone.
 const DYING: Duration = Duration::from_secs(10);
+/// Pauses before the attempts to take one down that could not be.
+const AGAIN: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+    Duration::from_secs(600),
+];
 
 /// Why a sandbox ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,36 +72,87 @@ impl Why {
 
 /// Takes a sandbox down. False: somebody does already.
 pub(crate) async fn end(core: &Arc<Core>, live: &Arc<Live>, why: Why) -> Result<bool> {
-    if !live.begin_end() {
-        return Ok(false);
+    match begin(core, live) {
+        true => finish(core, live, why).await.map(|()| true),
+        false => Ok(false),
     }
-    core.forget(&live.id);
-    let (core, live) = (core.clone(), live.clone());
-    // Whoever asked may go away: what was begun is finished.
-    core.endings.fetch_add(1, Ordering::SeqCst);
-    let work = tokio::spawn(async move {
-        let done = {
-            let _change = live.change.lock().await;
-            take_down(&core, &live, why).await
-        };
-        core.endings.fetch_sub(1, Ordering::SeqCst);
-        done
-    });
-    work.await
-        .map_err(|e| internal("ending a sandbox", &e))?
-        .map(|()| true)
 }
 
-async fn take_down(core: &Arc<Core>, live: &Live, why: Why) -> Result<()> {
+/// The same if this still holds when nobody else changes it. False: it does not, or somebody takes it down already.
+pub(crate) async fn end_if(
+    core: &Arc<Core>,
+    live: &Arc<Live>,
+    why: Why,
+    holds: impl FnOnce(&Record) -> bool,
+) -> Result<bool> {
+    let change = live.change.lock().await;
+    let begun = live.look(holds) && begin(core, live);
+    drop(change);
+    match begun {
+        true => finish(core, live, why).await.map(|()| true),
+        false => Ok(false),
+    }
+}
+
+fn begin(core: &Core, live: &Arc<Live>) -> bool {
+    let begun = live.begin_end();
+    if begun {
+        core.endings.fetch_add(1, Ordering::SeqCst);
+        core.let_die(live);
+    }
+    begun
+}
+
+/// Sees to the end of one that nobody finds any more.
+async fn finish(core: &Arc<Core>, live: &Arc<Live>, why: Why) -> Result<()> {
+    let (core, live) = (core.clone(), live.clone());
+    // Whoever asked may go away: what was begun is finished.
+    let work = tokio::spawn(async move {
+        // Whoever changes it may wait for it: it is killed first.
+        if let Err(e) = kill(&live) {
+            eprintln!("qila: ending sandbox {}: {e}", live.id);
+        }
+        let mut written = false;
+        let done = take_down(&core, &live, &why, &mut written).await;
+        if done.is_ok() {
+            core.endings.fetch_sub(1, Ordering::SeqCst);
+        } else {
+            tokio::spawn(again(core, live, why, written));
+        }
+        done
+    });
+    work.await.map_err(|e| internal("ending a sandbox", &e))?
+}
+
+/// Tries to take one down that could not be. When all attempts fail, what it has from its tenant's quota and what it lies on stay
+/// as they are until the next start.
+async fn again(core: Arc<Core>, live: Arc<Live>, why: Why, mut written: bool) {
+    for wait in AGAIN {
+        tokio::time::sleep(wait).await;
+        match take_down(&core, &live, &why, &mut written).await {
+            Ok(()) => break,
+            Err(e) => eprintln!("qila: ending sandbox {} again: {e}", live.id),
+        }
+    }
+    core.endings.fetch_sub(1, Ordering::SeqCst);
+}
+
+/// Kills what is in it. What stands still does not die on every host.
+fn kill(live: &Live) -> std::result::Result<(), Errno> {
+    let killed = match pidfd_send_signal(&live.pidfd, Signal::KILL) {
+        Err(Errno::SRCH) => Ok(()),
+        other => other,
+    };
+    crate::freeze::thaw(&live.look(|r| r.cgroup.clone()));
+    killed
+}
+
+/// May be repeated. `written`: its end is.
+async fn take_down(core: &Arc<Core>, live: &Live, why: &Why, written: &mut bool) -> Result<()> {
+    let _change = live.change.lock().await;
     let record = live.record();
-    match pidfd_send_signal(&live.pidfd, Signal::KILL) {
-        Ok(()) | Err(Errno::SRCH) => {}
-        Err(e) => return Err(internal("ending a sandbox", &e)),
-    }
-    if record.phase == Phase::Paused {
-        // What stands still does not die on every host.
-        crate::freeze::thaw(&record.cgroup);
-    }
+    // Again: whoever changed it may have made it stand still meanwhile.
+    kill(live).map_err(|e| internal("ending a sandbox", &e))?;
     gone(&live.pidfd).await?;
     // What its network's guard has done is written down before its end.
     let outside = live.outside.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -110,7 +168,10 @@ async fn take_down(core: &Arc<Core>, live: &Live, why: Why) -> Result<()> {
         peak_memory: counted.peak_memory.unwrap_or(0),
         ..Usage::default()
     };
-    write_end(core, &record, &why, usage).await?;
+    if !*written {
+        write_end(core, &record, why, usage).await?;
+        *written = true;
+    }
     let (id, cgroup, again) = (record.id.clone(), record.cgroup.clone(), core.clone());
     let swept = tokio::task::spawn_blocking(move || {
         let swept = sweep(&cgroup);
@@ -121,6 +182,10 @@ async fn take_down(core: &Arc<Core>, live: &Live, why: Why) -> Result<()> {
     let removed = core.store.remove(Kind::Sandbox, record.id.as_str()).await;
     removed.map_err(|e| crate::fault::store(&e))?;
     live.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+    core.dying
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .remove(&live.id);
     crate::layers::sweep(core).await;
     Ok(())
 }

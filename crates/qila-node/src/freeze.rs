@@ -56,6 +56,7 @@ pub(crate) async fn freeze(live: &Live) -> Result<()> {
 pub(crate) fn thaw(plan: &CgroupPlan) {
     if let Some(freezer) = &plan.freezer
         && let Err(e) = write(freezer, &freezer.thaw)
+        && e.kind() != std::io::ErrorKind::NotFound
     {
         eprintln!("qila: letting a sandbox go on: {e}");
     }

@@ -13,13 +13,38 @@ use qila_api::{ApiError, Kind, Result};
 use qila_sandbox::Restack;
 use rustix::fs::renameat;
 use rustix::io::Errno;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// Most layers beneath one home: beyond them, what is shared is put together first.
 const DEEPEST: usize = 48;
+
+/// What is known of who lies on layers.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// Layers that a change under way is about to name.
+    pins: HashMap<String, u32>,
+    /// Every sandbox that is there is known. Not before all were found, nor once the first is forgotten: then nobody can tell
+    /// which layers nothing lies on.
+    all: bool,
+}
+
+/// All sandboxes are known from now on: what none of them lies on goes.
+pub(crate) async fn all_known(core: &Arc<Core>) {
+    known(core).all = true;
+    sweep(core).await;
+}
+
+/// Sandboxes are about to be forgotten that go on: no layer is removed any more.
+pub(crate) fn keep_all(core: &Core) {
+    known(core).all = false;
+}
+
+fn known(core: &Core) -> MutexGuard<'_, Known> {
+    core.layers.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A layer that is about to be named by somebody: not swept until this is dropped.
 pub(crate) struct Pin {
@@ -37,6 +62,12 @@ impl Pin {
         Pin::all(core, vec![name.to_owned()])
     }
 
+    /// Of a new one, and of what it is to lie on.
+    fn over(core: &Arc<Core>, name: &str, lower: &[String]) -> Pin {
+        let beneath = lower.iter().filter_map(|p| named(p)).map(str::to_owned);
+        Pin::all(core, std::iter::once(name.to_owned()).chain(beneath).collect())
+    }
+
     /// Of everything that somebody is about to lie on.
     pub(crate) fn on(core: &Arc<Core>, lower: &[String]) -> Pin {
         Pin::all(
@@ -46,11 +77,11 @@ impl Pin {
     }
 
     fn all(core: &Arc<Core>, names: Vec<String>) -> Pin {
-        let mut pins = core.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = known(core);
         for name in &names {
-            *pins.entry(name.clone()).or_default() += 1;
+            *known.pins.entry(name.clone()).or_default() += 1;
         }
-        drop(pins);
+        drop(known);
         Pin {
             core: core.clone(),
             names,
@@ -60,12 +91,12 @@ impl Pin {
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        let mut pins = self.core.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = known(&self.core);
         for name in &self.names {
-            if let Some(n) = pins.get_mut(name) {
+            if let Some(n) = known.pins.get_mut(name) {
                 *n -= 1;
                 if *n == 0 {
-                    pins.remove(name);
+                    known.pins.remove(name);
                 }
             }
         }
@@ -85,7 +116,11 @@ pub(crate) async fn share(core: &Arc<Core>, live: &Arc<Live>) -> Result<(Vec<Str
     }
     let name = names::sandbox()?;
     let name = name.as_str();
-    let pin = Pin::new(core, name);
+    let pin = Pin::over(core, name, &live.look(|r| r.lower.clone()));
+    // After the pin: what it lies on is no longer kept by it once it has ended.
+    if live.is_ending() {
+        return Err(crate::live::gone(&live.id));
+    }
     let paused = live.look(|r| r.phase == Phase::Paused);
     if !paused {
         freeze::freeze(live).await?;
@@ -150,6 +185,8 @@ async fn restack(core: &Arc<Core>, live: &Arc<Live>, name: &str) -> Result<bool>
     let done = tokio::task::spawn_blocking(move || again.launcher.restack(&held.pidfd, &wish)).await;
     match done.map_err(|e| internal("moving a layer", &e))? {
         Ok(()) => {
+            // So it is, whether that can be written down or not: the next start sees it by the mount.
+            live.put(record.clone());
             core.save(live, record).await?;
             Ok(true)
         }
@@ -209,9 +246,16 @@ pub(crate) async fn replace(core: &Arc<Core>, live: &Arc<Live>, lower: Vec<Strin
         let (again, held, wish) = (core.clone(), live.clone(), wish.clone());
         let done = tokio::task::spawn_blocking(move || again.launcher.restack(&held.pidfd, &wish)).await;
         match done.map_err(|e| internal("giving a sandbox another layer", &e))? {
-            Ok(()) => return core.save(live, record).await,
+            Ok(()) => {
+                live.put(record.clone()); // whether it can be written down or not
+                return core.save(live, record).await;
+            }
             Err(LauncherError::InUse) if attempt < 99 => {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                // One that was mounted without being synced to the disk is not mounted again.
+                qila_workspace::remove_tree(&live.dir, OsStr::new("layer"))
+                    .map_err(|e| internal("moving a layer", &e))?;
+                make_layer(&live.dir).map_err(fail)?;
             }
             Err(e) => {
                 let _ = qila_workspace::remove_tree(&live.dir, OsStr::new("layer"));
@@ -244,19 +288,21 @@ fn sweep_now(core: &Core) {
     if names.is_empty() {
         return;
     }
-    let mut used: HashSet<String> = HashSet::new();
+    // Held while it is looked who lies on what: a layer is handed on under a pin, which is taken while the one who hands it on is
+    // still to be seen, and dropped when the other one is.
+    let known = known(core);
+    if !known.all {
+        return;
+    }
+    let mut used: HashSet<String> = known.pins.keys().cloned().collect();
     let mut add = |lower: &[String]| {
         used.extend(lower.iter().filter_map(|p| named(p)).map(str::to_owned));
     };
-    // In this order: who is about to name a layer has it pinned until it is named.
-    let pinned: HashSet<String> = core
-        .layers
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .keys()
-        .cloned()
-        .collect();
-    for live in core.all() {
+    let mut all = core.all();
+    let dying = core.dying.lock().unwrap_or_else(PoisonError::into_inner);
+    all.extend(dying.values().cloned());
+    drop(dying);
+    for live in all {
         live.look(|r| {
             add(&r.lower);
             if let Some(moving) = &r.moving {
@@ -281,10 +327,8 @@ fn sweep_now(core: &Core) {
     {
         add(&template.lower);
     }
-    for name in names
-        .iter()
-        .filter(|n| !used.contains(*n) && !pinned.contains(*n))
-    {
+    drop(known);
+    for name in names.iter().filter(|n| !used.contains(*n)) {
         if let Err(e) = qila_workspace::remove_tree(&core.home.layers, OsStr::new(name)) {
             eprintln!("qila: removing layer {name}: {e}");
         }

@@ -28,6 +28,7 @@ mod node;
 mod outside;
 mod pool;
 mod programs;
+mod puts;
 mod ready;
 mod record;
 mod shares;

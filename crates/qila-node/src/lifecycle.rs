@@ -1,5 +1,6 @@
 //! From a wish to a sandbox, and what it goes through until its end.
 use crate::birth::{self, Newborn, Seat, Wish};
+use crate::clock::now_ms;
 use crate::core::{Core, from_now};
 use crate::fault::internal;
 use crate::freeze;
@@ -7,6 +8,7 @@ use crate::live::Live;
 use crate::record::Phase;
 use crate::template::Prepared;
 use qila_api::{ApiError, Create, Kind, Result, Sandbox, Tenant};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,11 +49,15 @@ pub(crate) async fn make(
     let (core, tenant) = (core.clone(), tenant.clone());
     // What was begun is finished, or undone, whoever goes away meanwhile.
     let work = tokio::spawn(async move {
-        if lower.is_none()
-            && wish.network == qila_api::NetworkWish::default()
-            && let Some(live) = core.pools.take(&core, &prepared)
-        {
-            return crate::pool::claim(&core, &live, &tenant, &wish, &prepared, held).await;
+        let plain = lower.is_none() && wish.network == qila_api::NetworkWish::default();
+        while plain && let Some(live) = core.pools.take(&core, &prepared) {
+            let change = live.change.lock().await;
+            if live.is_ending() {
+                continue; // it died while it waited
+            }
+            let claimed = crate::pool::claim(&core, &live, &tenant, &wish, &prepared, held).await;
+            drop(change);
+            return or_end(&core, &live, claimed).await;
         }
         let permit = prepared.permit(&wish.network)?;
         let place = seat(&core, &tenant, &prepared).await?;
@@ -68,11 +74,23 @@ pub(crate) async fn make(
         };
         let live = born(&core, wish).await?;
         start(&core, &live, &prepared).await?;
-        core.tell(&tenant, &live.id, kind, &[("template", &prepared.template.id)])
-            .await?;
+        let fields = [("template", prepared.template.id.as_str())];
+        let told = core.tell(&tenant, &live.id, kind, &fields).await;
+        or_end(&core, &live, told).await?;
         Ok(live.look(crate::record::Record::tell))
     });
     work.await.map_err(|e| internal("making a sandbox", &e))?
+}
+
+/// A sandbox that whoever asked for it never hears of is ended.
+async fn or_end<T>(core: &Arc<Core>, live: &Arc<Live>, made: Result<T>) -> Result<T> {
+    if let Err(e) = &made {
+        let why = crate::end::Why::Failed(e.message.clone());
+        if let Err(e) = crate::end::end(core, live, why).await {
+            eprintln!("qila: ending a sandbox that could not be handed out: {e}");
+        }
+    }
+    made
 }
 
 /// For what the sandboxes of a template are made.
@@ -144,14 +162,41 @@ fn check(wish: &Create) -> Result<()> {
     Ok(())
 }
 
+/// Changes what a sandbox is, alone, to the end, whoever goes away meanwhile. One that is being taken down is not changed.
+async fn change<T, F>(
+    core: &Arc<Core>,
+    live: &Arc<Live>,
+    what: impl FnOnce(Arc<Core>, Arc<Live>) -> F + Send + 'static,
+) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let (core, live) = (core.clone(), live.clone());
+    let work = tokio::spawn(async move {
+        let _change = live.change.lock().await;
+        if live.is_ending() {
+            return Err(crate::live::gone(&live.id));
+        }
+        what(core, live.clone()).await
+    });
+    work.await.map_err(|e| internal("changing a sandbox", &e))?
+}
+
 /// Sets its end.
 pub(crate) async fn set_timeout(
-    core: &Core,
-    live: &Live,
+    core: &Arc<Core>,
+    live: &Arc<Live>,
     timeout: Duration,
     only_extend: bool,
 ) -> Result<Sandbox> {
-    let _change = live.change.lock().await;
+    change(core, live, move |core, live| async move {
+        extend(&core, &live, timeout, only_extend).await
+    })
+    .await
+}
+
+async fn extend(core: &Core, live: &Live, timeout: Duration, only_extend: bool) -> Result<Sandbox> {
     let mut record = live.record();
     let end = from_now(&record, timeout);
     if !only_extend || end > record.ends_ms {
@@ -170,9 +215,16 @@ pub(crate) async fn set_timeout(
 
 /// Makes it stand still. `alone`: nobody asked, its time is over.
 pub(crate) async fn pause(core: &Arc<Core>, live: &Arc<Live>, alone: bool) -> Result<Sandbox> {
-    let _change = live.change.lock().await;
+    change(core, live, move |core, live| async move {
+        stand_still(&core, &live, alone).await
+    })
+    .await
+}
+
+async fn stand_still(core: &Core, live: &Live, alone: bool) -> Result<Sandbox> {
     let mut record = live.record();
-    if record.phase == Phase::Paused || live.is_ending() {
+    // Somebody may have given it more time meanwhile.
+    if record.phase == Phase::Paused || (alone && now_ms() < record.ends_ms) {
         return Ok(record.tell());
     }
     freeze::freeze(live).await?;
@@ -189,7 +241,13 @@ pub(crate) async fn pause(core: &Arc<Core>, live: &Arc<Live>, alone: bool) -> Re
 
 /// Lets it go on.
 pub(crate) async fn resume(core: &Arc<Core>, live: &Arc<Live>, timeout: Option<Duration>) -> Result<Sandbox> {
-    let _change = live.change.lock().await;
+    change(core, live, move |core, live| async move {
+        go_on(&core, &live, timeout).await
+    })
+    .await
+}
+
+async fn go_on(core: &Arc<Core>, live: &Arc<Live>, timeout: Option<Duration>) -> Result<Sandbox> {
     let mut record = live.record();
     let was = record.phase;
     let end = timeout.map(|t| from_now(&record, t));
@@ -203,7 +261,12 @@ pub(crate) async fn resume(core: &Arc<Core>, live: &Arc<Live>, timeout: Option<D
         }
         Phase::Running => record.ends_ms = record.ends_ms.max(end.unwrap_or(0)),
     }
-    core.save(live, record.clone()).await?;
+    if let Err(e) = core.save(live, record.clone()).await {
+        if was == Phase::Paused {
+            freeze::freeze(live).await?;
+        }
+        return Err(e);
+    }
     if was == Phase::Paused {
         let alone = live
             .outside

@@ -28,6 +28,8 @@ pub(crate) struct Live {
     pub outside: Mutex<Option<Outside>>,
     /// Somebody takes it down.
     ending: AtomicBool,
+    /// Somebody sees to it that its time is over.
+    pub expiring: AtomicBool,
     /// Processes that were killed for memory, as counted when it was last looked at.
     pub oom: AtomicU64,
     /// The warm program of which it may have forks.
@@ -55,6 +57,7 @@ impl Live {
             held: Mutex::new(Some((held, Arc::new(share)))),
             outside: Mutex::new(None),
             ending: AtomicBool::new(false),
+            expiring: AtomicBool::new(false),
             oom: AtomicU64::new(0),
             warm: OnceLock::new(),
             measured: Mutex::default(),

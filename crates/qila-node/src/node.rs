@@ -112,11 +112,13 @@ impl Machine {
             ledger: Ledger::new(config.most),
             shares: Shares::new(facts, &state),
             templates: Default::default(),
+            puts: Default::default(),
             unready: Default::default(),
             sandboxes: Default::default(),
             snapshots: Default::default(),
             pools: Pools::default(),
             warmed: Warmed::default(),
+            dying: Default::default(),
             endings: Default::default(),
             births: Semaphore::new(BIRTHS),
             layers: Default::default(),
@@ -156,15 +158,22 @@ impl Machine {
         self.core.pools.close(&self.core, ENDINGS).await;
         self.core.warmed.clear();
         let (last, first): (Vec<_>, Vec<_>) = self.core.all().into_iter().partition(|l| l.look(|r| r.zygote));
+        let mut done = Ok(());
         for live in first.into_iter().chain(last) {
-            end(&self.core, &live, Why::Killed).await?;
+            done = done.and(end(&self.core, &live, Why::Killed).await.map(drop));
         }
         // Those that somebody else has begun to end, too.
+        self.endings().await;
+        done
+    }
+
+    /// Waits for those that are being taken down. Answers how many are left when the time is over.
+    async fn endings(&self) -> usize {
         let begun = std::time::Instant::now();
         while self.core.endings.load(Ordering::SeqCst) > 0 && begun.elapsed() < ENDINGS {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Ok(())
+        self.core.endings.load(Ordering::SeqCst)
     }
 
     /// Ends the sandboxes that wait in pools, and forgets all others without ending any: they go on by themselves, without a
@@ -174,11 +183,18 @@ impl Machine {
         if left > 0 {
             eprintln!("qila: {left} sandboxes of pools did not end in time: the next start ends them");
         }
+        // From here on nobody ends any, neither those that die by themselves nor warm programs whose last one beneath is forgotten.
+        let all = self.core.all();
+        let kept: Vec<_> = all.into_iter().filter(|live| live.begin_end()).collect();
+        let left = self.endings().await;
+        if left > 0 {
+            eprintln!("qila: {left} sandboxes did not end in time: the next start ends them");
+        }
+        crate::layers::keep_all(&self.core);
         self.core.shares.let_go();
         let mut tasks = Vec::new();
-        for live in self.core.all() {
+        for live in kept {
             self.core.forget(&live.id);
-            live.begin_end();
             let outside = live.outside.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(outside) = outside {
                 let _ = outside.stop.send(()); // one that is over hears nothing
@@ -269,7 +285,7 @@ impl Node for Machine {
         timeout: Duration,
         only_extend: bool,
     ) -> Result<Sandbox> {
-        lifecycle::set_timeout(&self.core, &*self.find(tenant, id)?, timeout, only_extend).await
+        lifecycle::set_timeout(&self.core, &self.find(tenant, id)?, timeout, only_extend).await
     }
 
     async fn pause(&self, tenant: &Tenant, id: &SandboxId) -> Result<Sandbox> {

@@ -21,10 +21,11 @@ const BEHIND: Duration = Duration::from_millis(30);
 /// Made at once for one pool.
 const AT_ONCE: usize = 2;
 
-/// The pools of a node, by template.
+/// The pools of a node.
 #[derive(Default)]
 pub(crate) struct Pools {
-    all: Mutex<HashMap<String, Pool>>,
+    /// By the number of the template as it was prepared: what was made of an earlier one of the same name is in none of them.
+    all: Mutex<HashMap<u64, Pool>>,
     /// The node ends: no more are made.
     closed: AtomicBool,
     /// Being made, or given up as soon as they were, for whatever pool.
@@ -54,14 +55,6 @@ struct Pool {
     coming: usize,
 }
 
-/// The name of a template's pool: two tenants may have templates of one name.
-fn key(prepared: &Prepared) -> String {
-    match &prepared.owner {
-        Some(owner) => crate::templates::key(owner, &prepared.template.id),
-        None => prepared.template.id.clone(),
-    }
-}
-
 /// To whom sandboxes in pools belong.
 pub(crate) fn nobody() -> Result<Tenant> {
     Tenant::parse("0pool").map_err(|e| crate::fault::internal("naming nobody", &e))
@@ -74,9 +67,8 @@ impl Pools {
             return None;
         }
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let pool = all.entry(key(prepared)).or_default();
         let mut taken = None;
-        while let Some(live) = pool.ready.pop_front() {
+        while let Some(live) = all.get_mut(&prepared.number).and_then(|p| p.ready.pop_front()) {
             if !live.is_ending() {
                 taken = Some(live);
                 break;
@@ -95,17 +87,16 @@ impl Pools {
     /// Has as many made as its template asks for.
     pub(crate) fn fill(&self, core: &Arc<Core>, prepared: &Arc<Prepared>) {
         let wanted = prepared.template.pool.min(MOST) as usize;
-        // A template that is no more, or another by now, has no pool.
+        // A template that is no more, or another by now, has no pool: held, so that it is tidied away if it goes a moment later.
         let templates = core.templates.read().unwrap_or_else(PoisonError::into_inner);
-        if !templates.iter().any(|t| Arc::ptr_eq(t, prepared)) {
+        if !templates.iter().any(|t| t.number == prepared.number) {
             return;
         }
-        drop(templates);
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if self.closed.load(Ordering::SeqCst) {
             return;
         }
-        let pool = all.entry(key(prepared)).or_default();
+        let pool = all.entry(prepared.number).or_default();
         pool.ready.retain(|live| !live.is_ending());
         while pool.ready.len() + pool.coming < wanted && pool.coming < AT_ONCE {
             pool.coming += 1;
@@ -128,7 +119,7 @@ impl Pools {
         made: Result<Arc<Live>>,
     ) -> Option<Arc<Live>> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(pool) = all.get_mut(&key(prepared)) else {
+        let Some(pool) = all.get_mut(&prepared.number) else {
             return made.ok();
         };
         pool.coming = pool.coming.saturating_sub(1);
@@ -144,37 +135,40 @@ impl Pools {
         None
     }
 
-    /// Ends what waits in the pool of a template that is no more.
-    pub(crate) fn empty(&self, core: &Arc<Core>, template: &str) {
-        let pool = self
-            .all
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(template);
-        for live in pool.into_iter().flat_map(|p| p.ready) {
-            let (core, making) = (core.clone(), Making::begin(core));
-            tokio::spawn(async move {
-                give_up(&core, &live).await;
-                drop(making);
-            });
-        }
+    /// Ends what waits in the pools of templates that are no more.
+    pub(crate) fn tidy(&self, core: &Arc<Core>) {
+        let templates = core.templates.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = |number: &u64, _: &mut Pool| !templates.iter().any(|t| t.number == *number);
+        let pools: Vec<Pool> = all.extract_if(gone).map(|(_, pool)| pool).collect();
+        drop((all, templates));
+        empty(core, pools);
     }
 
     /// The node ends: so do all that nobody has asked for. Answers how many are left when the time is over.
     pub(crate) async fn close(&self, core: &Arc<Core>, time: Duration) -> usize {
-        let names: Vec<String> = {
-            let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let pools: Vec<Pool> = {
+            let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+            // Under the lock: what arrives from now on finds no pool, and none is made.
             self.closed.store(true, Ordering::SeqCst);
-            all.keys().cloned().collect()
+            all.drain().map(|(_, pool)| pool).collect()
         };
-        for name in names {
-            self.empty(core, &name);
-        }
+        empty(core, pools);
         let begun = Instant::now();
         while self.making.load(Ordering::SeqCst) > 0 && begun.elapsed() < time {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.making.load(Ordering::SeqCst)
+    }
+}
+
+fn empty(core: &Arc<Core>, pools: Vec<Pool>) {
+    for live in pools.into_iter().flat_map(|p| p.ready) {
+        let (core, making) = (core.clone(), Making::begin(core));
+        tokio::spawn(async move {
+            give_up(&core, &live).await;
+            drop(making);
+        });
     }
 }
 
@@ -207,7 +201,7 @@ async fn make(core: &Arc<Core>, prepared: &Arc<Prepared>) -> Result<Arc<Live>> {
     Ok(live)
 }
 
-/// Gives a sandbox of a pool to whoever asked for one.
+/// Gives a sandbox of a pool to whoever asked for one. The caller holds its `change`, and ends it after an error.
 pub(crate) async fn claim(
     core: &Arc<Core>,
     live: &Arc<Live>,
@@ -216,7 +210,6 @@ pub(crate) async fn claim(
     prepared: &Prepared,
     held: Held,
 ) -> Result<Sandbox> {
-    let _change = live.change.lock().await;
     let mut record = live.record();
     let now = now_ms();
     let token = |wanted: bool| wanted.then(names::token).transpose();
@@ -246,6 +239,9 @@ pub(crate) async fn claim(
         core.evidence.record(&live.id, vec![claimed]),
         core.tell(tenant, &live.id, "created", &fields),
     );
-    saved.and(recorded).and(told)?;
-    Ok(record.tell())
+    let claimed = saved.and(recorded).and(told.clone());
+    if claimed.is_err() && told.is_ok() {
+        live.put(record.clone()); // whoever was told of its beginning is told of its end
+    }
+    claimed.map(|()| record.tell())
 }

@@ -1,4 +1,5 @@
 //! What is remembered of a sandbox: enough to look after it again after the node's process was killed.
+use crate::template::Root;
 use qila_api::{NetworkWish, OnTimeout, Sandbox, SandboxId, State, Tenant};
 use qila_plan::{CgroupPlan, Walls};
 use qila_wire::served::Cage;
@@ -48,6 +49,9 @@ pub(crate) struct Record {
     pub layered: bool,
     /// What its layer lies on, the uppermost first.
     pub lower: Vec<String>,
+    /// Where its system directories come from.
+    #[serde(default)]
+    pub root: Option<Root>,
     /// Its first process as the host counts, and when that was started: together they name it.
     pub pid: i32,
     pub born: u64,

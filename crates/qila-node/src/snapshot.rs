@@ -7,11 +7,18 @@ use crate::layers::{replace, share};
 use crate::lifecycle;
 use crate::live::Live;
 use crate::names;
+use crate::template::Root;
 use qila_api::{ApiError, Create, Fork, Kind, Result, Sandbox, Snapshot, SnapshotId, Tenant};
 use qila_wire::served::Ask;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+/// Most snapshots of one tenant.
+const MOST: usize = 1000;
+/// How long a guest may take until all programs have ended.
+const CLEARED: Duration = Duration::from_secs(30);
 
 /// A snapshot, as it is remembered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -20,18 +27,22 @@ pub(crate) struct Snap {
     pub snapshot: Snapshot,
     /// Its layers, the uppermost first.
     pub lower: Vec<String>,
+    /// Where the system directories of its sandbox came from; none: that was not written down then.
+    #[serde(default)]
+    pub root: Option<Root>,
 }
 
 /// Keeps the files of a sandbox as they are now.
 pub(crate) async fn take(core: &Arc<Core>, live: &Arc<Live>, name: Option<String>) -> Result<Snapshot> {
     let name = lifecycle::name(name)?;
+    room(core, &live.look(|r| r.tenant.clone()))?;
     let (core, live) = (core.clone(), live.clone());
     let work = tokio::spawn(async move {
         let _change = live.change.lock().await;
         let (lower, pin) = share(&core, &live).await?;
         let id =
             SnapshotId::parse(names::sandbox()?.as_str()).map_err(|e| internal("naming a snapshot", &e))?;
-        let (tenant, template) = live.look(|r| (r.tenant.clone(), r.template.clone()));
+        let (tenant, template, root) = live.look(|r| (r.tenant.clone(), r.template.clone(), r.root.clone()));
         let snapshot = Snapshot {
             id: id.clone(),
             sandbox: live.id.clone(),
@@ -43,6 +54,7 @@ pub(crate) async fn take(core: &Arc<Core>, live: &Arc<Live>, name: Option<String
             tenant: tenant.clone(),
             snapshot: snapshot.clone(),
             lower,
+            root,
         };
         let text = serde_json::to_vec(&snap).map_err(|e| internal("a snapshot's record", &e))?;
         let put = core
@@ -50,16 +62,44 @@ pub(crate) async fn take(core: &Arc<Core>, live: &Arc<Live>, name: Option<String
             .put(qila_store::Kind::Snapshot, id.as_str(), &tenant, text)
             .await;
         put.map_err(|e| crate::fault::store(&e))?;
-        core.snapshots
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id.clone(), Arc::new(snap));
+        if let Err(e) = insert(&core, snap) {
+            let removed = core.store.remove(qila_store::Kind::Snapshot, id.as_str()).await;
+            removed.map_err(|e| crate::fault::store(&e))?;
+            return Err(e);
+        }
         drop(pin);
         core.tell(&tenant, &live.id, "snapshotted", &[("snapshot", id.as_str())])
             .await?;
         Ok(snapshot)
     });
     work.await.map_err(|e| internal("taking a snapshot", &e))?
+}
+
+fn full(all: &HashMap<SnapshotId, Arc<Snap>>, tenant: &Tenant) -> Result<()> {
+    if all.values().filter(|s| s.tenant == *tenant).count() < MOST {
+        return Ok(());
+    }
+    Err(
+        ApiError::new(Kind::Quota, format!("a tenant has at most {MOST} snapshots"))
+            .clause("quota.snapshots")
+            .hint("remove a snapshot"),
+    )
+}
+
+/// Whether a tenant may have one more.
+fn room(core: &Core, tenant: &Tenant) -> Result<()> {
+    full(
+        &core.snapshots.read().unwrap_or_else(PoisonError::into_inner),
+        tenant,
+    )
+}
+
+/// Decided and taken in one step: others may have been taken meanwhile.
+fn insert(core: &Core, snap: Snap) -> Result<()> {
+    let mut all = core.snapshots.write().unwrap_or_else(PoisonError::into_inner);
+    full(&all, &snap.tenant)?;
+    all.insert(snap.snapshot.id.clone(), Arc::new(snap));
+    Ok(())
 }
 
 /// Takes everything over that is remembered.
@@ -166,9 +206,13 @@ pub(crate) async fn roll_back(core: &Arc<Core>, live: &Arc<Live>, to: Arc<Snap>)
     let (core, live) = (core.clone(), live.clone());
     let work = tokio::spawn(async move {
         let _change = live.change.lock().await;
-        guest::request(&live.dir, &Ask::Clear)
-            .await
-            .map_err(crate::fault::guest)?;
+        live.running()?;
+        // What it lies on stays, or is gone already.
+        let _pin = crate::layers::Pin::on(&core, &to.lower);
+        find(&core, &to.tenant, &to.snapshot.id)?;
+        let cleared = tokio::time::timeout(CLEARED, guest::request(&live.dir, &Ask::Clear)).await;
+        let late = || ApiError::new(Kind::Timeout, "the programs of the sandbox do not end");
+        cleared.map_err(|_| late())?.map_err(crate::fault::guest)?;
         replace(&core, &live, to.lower.clone()).await?;
         crate::layers::sweep(&core).await;
         let tenant = live.look(|r| r.tenant.clone());
@@ -182,4 +226,39 @@ pub(crate) async fn roll_back(core: &Arc<Core>, live: &Arc<Live>, to: Arc<Snap>)
         Ok(live.look(crate::record::Record::tell))
     });
     work.await.map_err(|e| internal("rolling a sandbox back", &e))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_has_so_many_and_no_more() {
+        let tenant = |name| Tenant::parse(name).unwrap();
+        let mut all = HashMap::new();
+        for _ in 0..MOST {
+            full(&all, &tenant("a")).unwrap();
+            let id = SnapshotId::parse(names::sandbox().unwrap().as_str()).unwrap();
+            let snapshot = Snapshot {
+                id: id.clone(),
+                sandbox: names::sandbox().unwrap(),
+                template: "t".into(),
+                name: None,
+                taken_ms: 0,
+            };
+            let snap = Snap {
+                tenant: tenant("a"),
+                snapshot,
+                lower: Vec::new(),
+                root: None,
+            };
+            all.insert(id, Arc::new(snap));
+        }
+        let refused = full(&all, &tenant("a")).unwrap_err();
+        assert_eq!(
+            (refused.kind, refused.clause.as_deref()),
+            (Kind::Quota, Some("quota.snapshots"))
+        );
+        full(&all, &tenant("b")).unwrap();
+    }
 }

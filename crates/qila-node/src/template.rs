@@ -10,10 +10,12 @@ use qila_image::Layered;
 use qila_plan::{Caller, CgroupFacts, HostFacts, Plan, Request, Seat, Unpacked, choose, wanted_paths};
 use qila_policy::model::Base;
 use qila_policy::{Bundle, Constitution, NoFiles, Permit, Policy, preset};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Name of the template that is there without being made.
 pub(crate) const BASE: &str = "base";
@@ -33,6 +35,8 @@ const DISK_MIB: u64 = 2048;
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub template: Template,
+    /// Tells it from every other that this process has prepared, of the same name too.
+    pub number: u64,
     /// Whose it is; none: everyone's.
     pub owner: Option<Tenant>,
     /// Its policy and the optional credentials that are left out.
@@ -45,6 +49,7 @@ pub(crate) struct Prepared {
     pub need: Need,
     /// What its image wants in the environment, `PATH` apart.
     pub words: Vec<(String, String)>,
+    pub root: Root,
     /// Its image, which stays as long as this does.
     pub image: Option<Arc<Layered>>,
     facts: HostFacts,
@@ -96,6 +101,21 @@ fn need(policy: &Policy) -> Need {
     }
 }
 
+/// Where the system directories of sandboxes come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Root {
+    /// The host's own.
+    Host,
+    /// A directory of the host.
+    Directory(String),
+    /// An image, by its digest.
+    Image(String),
+}
+
+/// How many were prepared so far.
+static PREPARED: AtomicU64 = AtomicU64::new(0);
+
 /// What is not in a template.
 #[derive(Debug)]
 pub(crate) struct Around<'a> {
@@ -106,7 +126,9 @@ pub(crate) struct Around<'a> {
     pub user_home: Option<&'a str>,
     /// Layers that a snapshot stands for.
     pub snapshot: Option<Vec<String>>,
-    /// The image that is its base, or that of its snapshot's template.
+    /// Its base, or that of its snapshot's template.
+    pub root: Root,
+    /// The image, if that is one.
     pub image: Option<Arc<Layered>>,
 }
 
@@ -133,15 +155,15 @@ pub(crate) fn prepare(template: Template, owner: Option<Tenant>, around: &Around
     };
     let mut base = PathBuf::from("/");
     let mut unpacked = None;
-    match &template.source {
-        Source::Directory(path) => {
+    match &around.root {
+        Root::Host => {}
+        Root::Directory(path) => {
             base = directory(path)?.into();
             policy.filesystem.base = Base::Directory(qila_policy::model::PolicyPath(
                 base.to_string_lossy().into_owned(),
             ));
         }
-        Source::Host | Source::Snapshot(_) if around.image.is_none() => {}
-        _ => {
+        Root::Image(_) => {
             let image = around
                 .image
                 .as_deref()
@@ -174,6 +196,7 @@ pub(crate) fn prepare(template: Template, owner: Option<Tenant>, around: &Around
     let (digest, need) = (digest(permit.policy()), need(permit.policy()));
     let prepared = Prepared {
         template,
+        number: PREPARED.fetch_add(1, Ordering::Relaxed),
         owner,
         rules,
         permit: Arc::new(permit),
@@ -181,6 +204,7 @@ pub(crate) fn prepare(template: Template, owner: Option<Tenant>, around: &Around
         lower,
         need,
         words: around.image.as_deref().map(words).unwrap_or_default(),
+        root: around.root.clone(),
         image: around.image.clone(),
         facts,
         storage: around.state.to_owned(),

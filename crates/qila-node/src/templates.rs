@@ -2,7 +2,9 @@
 use crate::clock::now_ms;
 use crate::core::Core;
 use crate::fault::{internal, store};
-use crate::template::{Around, BASE, Prepared, base, prepare};
+use crate::puts::Puts;
+use crate::snapshot::Snap;
+use crate::template::{Around, BASE, Prepared, Root, base, prepare};
 use qila_api::{ApiError, Kind, Result, SnapshotId, Source, Template, TemplateState, Tenant};
 use qila_image::Layered;
 use serde::{Deserialize, Serialize};
@@ -48,28 +50,30 @@ fn check(template: &Template) -> Result<()> {
     Ok(())
 }
 
-/// The image that a template's source stands for; none: the host's own files. It may take its time.
-async fn image(core: &Arc<Core>, tenant: Option<&Tenant>, kept: &Kept) -> Result<Option<Arc<Layered>>> {
-    let mut source = kept.template.source.clone();
-    if let Source::Snapshot(id) = &source {
-        let snap = snapshot(core, tenant, id)?;
-        let of = core.templates.read().unwrap_or_else(PoisonError::into_inner);
-        let of = of.iter().find(|t| t.template.id == snap.snapshot.template);
-        return Ok(of.and_then(|t| t.image.clone()));
-    }
-    if let Some(digest) = &kept.digest {
-        let (core, digest) = (core.clone(), digest.clone());
-        let there = tokio::task::spawn_blocking(move || images(&core)?.image(&digest)).await;
-        if let Some(image) = there
-            .map_err(|e| internal("opening an image", &e))?
-            .map_err(|e| refused(&e))?
-        {
-            return Ok(Some(Arc::new(image)));
+/// Where the system directories of a template's sandboxes come from, and the image if they come from one. It may take its time.
+async fn root(core: &Arc<Core>, kept: &Kept) -> Result<(Root, Option<Arc<Layered>>)> {
+    let digest = match &kept.template.source {
+        Source::Host => return Ok((Root::Host, None)),
+        Source::Directory(path) => return Ok((Root::Directory(path.clone()), None)),
+        Source::Snapshot(id) => match beneath(core, kept, id)? {
+            Root::Image(digest) => Some(digest),
+            other => return Ok((other, None)),
+        },
+        Source::Image(_) | Source::Layout(_) => kept.digest.clone(),
+    };
+    let there = match digest {
+        Some(digest) => {
+            let core = core.clone();
+            let there = tokio::task::spawn_blocking(move || images(&core)?.image(&digest)).await;
+            let there = there.map_err(|e| internal("opening an image", &e))?;
+            there.map_err(|e| refused(&e))?
         }
-    }
-    match std::mem::replace(&mut source, Source::Host) {
-        Source::Host | Source::Directory(_) | Source::Snapshot(_) => Ok(None),
-        Source::Layout(path) => {
+        None => None,
+    };
+    let image = match (there, kept.template.source.clone()) {
+        (Some(image), _) => image,
+        (None, Source::Image(name)) => pull(core, &name).await?,
+        (None, Source::Layout(path)) => {
             let core = core.clone();
             let read = tokio::task::spawn_blocking(move || {
                 let (layout, name) = match path.rsplit_once(':') {
@@ -79,10 +83,51 @@ async fn image(core: &Arc<Core>, tenant: Option<&Tenant>, kept: &Kept) -> Result
                 images(&core)?.layout(Path::new(layout), name)
             });
             let read = read.await.map_err(|e| internal("reading an image", &e))?;
-            read.map(|i| Some(Arc::new(i))).map_err(|e| refused(&e))
+            read.map_err(|e| refused(&e))?
         }
-        Source::Image(name) => pull(core, &name).await.map(|i| Some(Arc::new(i))),
+        (None, _) => {
+            return Err(
+                lost("the image on which the snapshot's files were is not there any more")
+                    .hint("pull that image again"),
+            );
+        }
+    };
+    Ok((Root::Image(image.digest.clone()), Some(Arc::new(image))))
+}
+
+fn lost(what: &str) -> ApiError {
+    ApiError::new(Kind::Refused, what).clause("template.source")
+}
+
+/// Where those of a snapshot's sandbox came from.
+fn beneath(core: &Core, kept: &Kept, id: &str) -> Result<Root> {
+    let snap = snapshot(core, kept.owner.as_ref(), id)?;
+    let templates = core.templates.read().unwrap_or_else(PoisonError::into_inner);
+    let known = templates.iter().map(|t| (&t.template, t.owner.as_ref(), &t.root));
+    root_of(&snap, kept.digest.as_deref(), known).ok_or_else(|| {
+        lost("the template of the snapshot's sandbox is not there any more")
+            .hint("make that template again, or take a snapshot of another sandbox")
+    })
+}
+
+/// `digest`: of the image that it was when the template was made. `known`: templates, whose they are, and their roots.
+fn root_of<'a>(
+    snap: &Snap,
+    digest: Option<&str>,
+    known: impl Iterator<Item = (&'a Template, Option<&'a Tenant>, &'a Root)>,
+) -> Option<Root> {
+    if let Some(root) = &snap.root {
+        return Some(root.clone());
     }
+    if let Some(digest) = digest {
+        return Some(Root::Image(digest.to_owned()));
+    }
+    // Of a time when neither was written down: its tenant's own template of that name before everyone's.
+    let of = known.filter(|(t, owner, _)| {
+        t.id == snap.snapshot.template && (t.public || owner.is_none_or(|o| *o == snap.tenant))
+    });
+    of.max_by_key(|(_, owner, _)| *owner == Some(&snap.tenant))
+        .map(|(.., root)| root.clone())
 }
 
 fn images(core: &Core) -> std::result::Result<qila_image::Store, qila_image::ImageError> {
@@ -122,7 +167,7 @@ async fn pull(core: &Arc<Core>, name: &str) -> Result<Layered> {
     pulled.map(|p| p.image).map_err(|e| refused(&e))
 }
 
-fn snapshot(core: &Core, tenant: Option<&Tenant>, id: &str) -> Result<Arc<crate::snapshot::Snap>> {
+fn snapshot(core: &Core, tenant: Option<&Tenant>, id: &str) -> Result<Arc<Snap>> {
     let id = SnapshotId::parse(id).map_err(|e| ApiError::invalid(e.to_string()))?;
     match tenant {
         Some(tenant) => crate::snapshot::find(core, tenant, &id),
@@ -147,7 +192,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Makes a template ready.
 async fn build(core: &Arc<Core>, kept: &Kept) -> Result<Prepared> {
-    let image = image(core, kept.owner.as_ref(), kept).await?;
+    let (root, image) = root(core, kept).await?;
     let (core, kept) = (core.clone(), kept.clone());
     let work = tokio::task::spawn_blocking(move || {
         let layers = match &kept.template.source {
@@ -159,6 +204,7 @@ async fn build(core: &Arc<Core>, kept: &Kept) -> Result<Prepared> {
             state: &core.state,
             user_home: core.user_home.as_deref(),
             snapshot: layers,
+            root,
             image,
         };
         prepare(kept.template, kept.owner, &around)
@@ -174,6 +220,7 @@ pub(crate) async fn load(core: &Arc<Core>) -> Result<()> {
         digest: None,
     };
     place(core, Arc::new(build(core, &first).await?));
+    let mut all = Vec::new();
     for document in core
         .store
         .all(qila_store::Kind::Template)
@@ -186,6 +233,16 @@ pub(crate) async fn load(core: &Arc<Core>) -> Result<()> {
                 &e,
             )
         })?;
+        all.push(kept);
+    }
+    // What a snapshot was taken of before what is made of it.
+    all.sort_by_key(|k| {
+        (
+            matches!(k.template.source, Source::Snapshot(_)),
+            k.template.made_ms,
+        )
+    });
+    for kept in all {
         match build(core, &kept).await {
             Ok(prepared) => place(core, Arc::new(prepared)),
             // One that the host cannot have any more is no reason for the others not to be there.
@@ -216,9 +273,12 @@ fn failed(core: &Core, kept: Kept, why: &ApiError) {
     all.push(kept);
 }
 
-fn forget_unready(core: &Core, owner: &Tenant, id: &str) {
+/// False: there is none.
+fn forget_unready(core: &Core, owner: &Tenant, id: &str) -> bool {
     let mut all = core.unready.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = all.len();
     all.retain(|k| k.template.id != id || k.owner.as_ref() != Some(owner));
+    all.len() < before
 }
 
 /// What a tenant may use, and what of its own is not ready.
@@ -257,24 +317,56 @@ pub(crate) async fn put(core: &Arc<Core>, tenant: &Tenant, mut template: Templat
     let slow = matches!(template.source, Source::Image(_));
     if slow {
         crate::template::bundle(&template.policy)?;
+    }
+    let mut puts = core.puts.lock().await;
+    let number = puts.begin(tenant, &template.id);
+    if slow {
+        forget_unready(core, tenant, &template.id);
         core.unready
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(kept.clone());
-        let core = core.clone();
-        tokio::spawn(async move {
-            if let Err(e) = finish(&core, kept.clone()).await {
-                failed(&core, kept, &e);
-            }
-        });
-        return Ok(template);
     }
-    finish(core, kept).await
+    drop(puts);
+    let core = core.clone();
+    // Whoever asked may go away: what was begun is finished.
+    let work = tokio::spawn(async move {
+        let ready = Kept {
+            template: Template {
+                state: TemplateState::Ready,
+                ..kept.template.clone()
+            },
+            ..kept.clone()
+        };
+        let built = build(&core, &ready).await;
+        let mut puts = core.puts.lock().await;
+        if !puts.end(number) {
+            let text = format!("template {} was made anew or removed meanwhile", kept.template.id);
+            return Err(ApiError::new(Kind::Conflict, text));
+        }
+        let done = match built {
+            Ok(prepared) => finish(&core, ready, Arc::new(prepared), (&mut puts, number)).await,
+            Err(e) => Err(e),
+        };
+        if let Err(e) = &done
+            && slow
+        {
+            failed(&core, kept, e);
+        }
+        done
+    });
+    match slow {
+        true => Ok(template),
+        false => work.await.map_err(|e| internal("making a template", &e))?,
+    }
 }
 
-async fn finish(core: &Arc<Core>, mut kept: Kept) -> Result<Template> {
-    kept.template.state = TemplateState::Ready;
-    let prepared = Arc::new(build(core, &kept).await?);
+async fn finish(
+    core: &Arc<Core>,
+    mut kept: Kept,
+    prepared: Arc<Prepared>,
+    (puts, number): (&mut Puts, u64),
+) -> Result<Template> {
     kept.digest = prepared.image.as_deref().map(|i| i.digest.clone());
     let tenant = kept
         .owner
@@ -286,22 +378,20 @@ async fn finish(core: &Arc<Core>, mut kept: Kept) -> Result<Template> {
         .put(qila_store::Kind::Template, &id, &tenant, text)
         .await
         .map_err(|e| store(&e))?;
-    core.pools.empty(core, &key(&tenant, &kept.template.id));
-    core.warmed.forget(&kept.template.id, &tenant);
+    puts.overtake(number, &tenant, &kept.template.id);
     place(core, prepared.clone());
+    core.pools.tidy(core);
+    core.warmed.tidy(core);
     forget_unready(core, &tenant, &kept.template.id);
     core.pools.fill(core, &prepared);
     Ok(kept.template)
 }
 
-/// The name of a template's pool: two tenants may have templates of one name.
-pub(crate) fn key(owner: &Tenant, id: &str) -> String {
-    format!("{owner}/{id}")
-}
-
 /// Removes a template of a tenant.
 pub(crate) async fn remove(core: &Arc<Core>, tenant: &Tenant, id: &str) -> Result<bool> {
-    forget_unready(core, tenant, id);
+    let mut puts = core.puts.lock().await;
+    puts.overtake(u64::MAX, tenant, id);
+    let unready = forget_unready(core, tenant, id);
     let stored = core
         .store
         .remove(qila_store::Kind::Template, &format!("{tenant}/{id}"))
@@ -313,8 +403,54 @@ pub(crate) async fn remove(core: &Arc<Core>, tenant: &Tenant, id: &str) -> Resul
         all.retain(|t| t.template.id != id || t.owner.as_ref() != Some(tenant));
         all.len() < before
     };
-    core.pools.empty(core, &key(tenant, id));
-    core.warmed.forget(id, tenant);
+    drop(puts);
+    core.pools.tidy(core);
+    core.warmed.tidy(core);
     crate::layers::sweep(core).await;
-    Ok(gone || stored)
+    Ok(gone || stored || unready)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_has_the_root_of_its_own_sandbox() {
+        let tenant = |name| Tenant::parse(name).unwrap();
+        let (mine, other) = (tenant("mine"), tenant("other"));
+        let text = r#"{"tenant": "mine", "lower": [], "snapshot":
+            {"id": "01m8ffh3pwp8q1y9vesn", "sandbox": "01m8ffh3pwp8q1y9vesn", "template": "t", "name": null, "taken_ms": 1}}"#;
+        let old: Snap = serde_json::from_str(text).unwrap();
+        let root = |text: &str| Root::Directory(text.into());
+        let template = |public| Template {
+            id: "t".into(),
+            public,
+            ..base()
+        };
+        let (own, open) = (template(false), template(true));
+        let (a, b, c) = (root("/mine"), root("/other"), root("/all"));
+        let all = [
+            (&own, Some(&other), &b),
+            (&own, Some(&mine), &a),
+            (&open, Some(&other), &c),
+        ];
+        let ask = |snap: &Snap, digest, known: &[(&Template, Option<&Tenant>, &Root)]| {
+            root_of(snap, digest, known.iter().map(|(t, o, r)| (*t, *o, *r)))
+        };
+        assert_eq!(ask(&old, None, &all), Some(a.clone()));
+        assert_eq!(ask(&old, None, &[all[2], all[1]]), Some(a.clone()));
+        assert_eq!(ask(&old, None, &[all[0], all[2]]), Some(c.clone()));
+        assert_eq!(
+            ask(&old, None, &all[..1]),
+            None,
+            "another tenant's is never meant"
+        );
+        let image = Some(Root::Image("sha256:d".into()));
+        assert_eq!(ask(&old, Some("sha256:d"), &all), image);
+        let new = Snap {
+            root: Some(root("/then")),
+            ..old
+        };
+        assert_eq!(ask(&new, Some("sha256:d"), &all), Some(root("/then")));
+    }
 }

@@ -12,7 +12,7 @@ use qila_api::{ApiError, Create, Kind, Result, SandboxId, Tenant};
 use qila_policy::{Constitution, Permit};
 use qila_types::Bytes;
 use qila_wire::served::Exec;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -25,13 +25,22 @@ const MODULES: usize = 32;
 pub(crate) struct Warm {
     core: Weak<Core>,
     live: Arc<Live>,
-    pub zygote: Zygote,
+    /// None: there is none any more, and its sandbox is there for those beneath.
+    zygote: Option<Zygote>,
 }
 
 impl Warm {
     /// The sandbox that it is in.
     pub(crate) fn id(&self) -> &SandboxId {
         &self.live.id
+    }
+
+    /// The process beneath whose sandbox others are to be made.
+    pub(crate) fn above(&self) -> BorrowedFd<'_> {
+        match &self.zygote {
+            Some(zygote) => zygote.above(),
+            None => self.live.pidfd.as_fd(),
+        }
     }
 }
 
@@ -50,22 +59,25 @@ impl Drop for Warm {
 
 type Cell = Arc<tokio::sync::Mutex<Option<Arc<Warm>>>>;
 
-/// Those of a node, by template and tenant.
+/// Those of a node, by the number of the template as it was prepared, and tenant.
 #[derive(Default)]
-pub(crate) struct Warmed(Mutex<HashMap<(String, Tenant), Cell>>);
+pub(crate) struct Warmed(Mutex<HashMap<(u64, Tenant), Cell>>);
 
 impl Warmed {
-    fn cell(&self, template: &str, tenant: &Tenant) -> Cell {
+    fn cell(&self, core: &Core, prepared: &Prepared, tenant: &Tenant) -> Cell {
+        let templates = core.templates.read().unwrap_or_else(PoisonError::into_inner);
+        if !templates.iter().any(|t| t.number == prepared.number) {
+            return Cell::default(); // the template is no more, or another: nobody else is to find it
+        }
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry((template.to_owned(), tenant.clone()))
-            .or_default()
-            .clone()
+        all.entry((prepared.number, tenant.clone())).or_default().clone()
     }
 
-    /// A template is no more, or another: what is beneath its warm program goes on.
-    pub(crate) fn forget(&self, template: &str, tenant: &Tenant) {
+    /// Forgets those of templates that are no more, or others: what is beneath a warm program goes on.
+    pub(crate) fn tidy(&self, core: &Core) {
+        let templates = core.templates.read().unwrap_or_else(PoisonError::into_inner);
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.remove(&(template.to_owned(), tenant.clone()));
+        all.retain(|(number, _), _| templates.iter().any(|t| t.number == *number));
     }
 
     /// All templates are.
@@ -109,7 +121,7 @@ pub(crate) async fn of(
     if prepared.template.zygote.is_none() {
         return Ok(None);
     }
-    let cell = core.warmed.cell(&prepared.template.id, tenant);
+    let cell = core.warmed.cell(core, prepared, tenant);
     let mut cell = cell.lock().await;
     if let Some(warm) = cell.as_ref().filter(|w| !w.live.is_ending()) {
         return Ok(Some(warm.clone()));
@@ -179,7 +191,7 @@ async fn start(core: &Arc<Core>, live: &Arc<Live>, prepared: &Prepared) -> Resul
     Ok(Arc::new(Warm {
         core: Arc::downgrade(core),
         live: live.clone(),
-        zygote: zygote.map_err(fault)?,
+        zygote: Some(zygote.map_err(fault)?),
     }))
 }
 
@@ -210,7 +222,8 @@ pub(crate) async fn fork(live: &Live, exec: &Exec) -> Result<(Line, u32)> {
         walls: &beneath.walls,
         cage: &beneath.cage,
     };
-    warm.zygote.fork_into(&place, exec).await.map_err(fault)
+    let zygote = warm.zygote.as_ref().ok_or_else(none)?;
+    zygote.fork_into(&place, exec).await.map_err(fault)
 }
 
 /// After a restart of the node: warm programs that sandboxes are beneath of are started again, others end.
@@ -223,22 +236,33 @@ pub(crate) async fn take_up(core: &Arc<Core>) -> Result<()> {
             end(core, above, Why::Killed).await?;
             continue;
         }
-        let (tenant, template) = above.look(|r| (r.tenant.clone(), r.template.clone()));
-        let Ok(prepared) = core.template(&tenant, &template) else {
-            continue; // what is beneath goes on, and has no more forks
-        };
+        let record = above.record();
+        let prepared = core.template(&record.tenant, &record.template).ok();
+        // Not one that was made anew since.
+        let prepared =
+            prepared.filter(|p| p.template.made_ms <= record.made_ms && p.digest == record.policy_digest);
         let (core, above) = (core.clone(), above.clone());
         // It takes its time: nobody waits for it but who asks for a fork.
         tokio::spawn(async move {
-            match start(&core, &above, &prepared).await {
-                Ok(warm) => {
-                    for live in &beneath {
-                        let _ = live.warm.set(warm.clone()); // it has none yet
-                    }
-                    let cell = core.warmed.cell(&template, &tenant);
-                    cell.lock().await.get_or_insert(warm);
-                }
-                Err(e) => eprintln!("qila: a warm program of {template}: {e}"),
+            let started = match &prepared {
+                Some(prepared) => start(&core, &above, prepared).await,
+                None => Err(ApiError::not_found("its template has changed")),
+            };
+            // Without one, what is beneath goes on and has no more forks. With the last of them its sandbox ends either way.
+            let warm = started.unwrap_or_else(|e| {
+                eprintln!("qila: a warm program of {}: {e}", record.template);
+                Arc::new(Warm {
+                    core: Arc::downgrade(&core),
+                    live: above,
+                    zygote: None,
+                })
+            });
+            for live in &beneath {
+                let _ = live.warm.set(warm.clone()); // it has none yet
+            }
+            if let Some(prepared) = prepared.filter(|_| warm.zygote.is_some()) {
+                let cell = core.warmed.cell(&core, &prepared, &record.tenant);
+                cell.lock().await.get_or_insert(warm);
             }
         });
     }

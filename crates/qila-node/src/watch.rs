@@ -1,9 +1,9 @@
 //! Looking after sandboxes: their time, their memory, what they write, and whether they are still there.
 use crate::clock::now_ms;
 use crate::core::Core;
-use crate::end::{Why, end};
+use crate::end::{Why, end, end_if};
 use crate::live::Live;
-use crate::record::Phase;
+use crate::record::{Phase, Record};
 use qila_api::OnTimeout;
 use qila_plan::CgroupPlan;
 use qila_sandbox::counters;
@@ -97,8 +97,11 @@ pub(crate) async fn watch(core: Weak<Core>) {
                 look(&core, &live);
             }
             if running && disk_is_due(&live, free) {
+                let mut disk = live.disk.lock().unwrap_or_else(PoisonError::into_inner);
+                (disk.walked, disk.free) = (Some(Instant::now()), free);
+                drop(disk);
                 let core = core.clone();
-                tokio::task::spawn_blocking(move || walk(&core, &live, free));
+                tokio::task::spawn_blocking(move || walk(&core, &live));
             }
         }
         turn = turn.wrapping_add(1);
@@ -109,25 +112,30 @@ pub(crate) async fn watch(core: Weak<Core>) {
 fn expire(core: &Arc<Core>, live: &Arc<Live>, now: u64) {
     let (what, phase, made, longest) = live.look(|r| (r.on_timeout, r.phase, r.made_ms, r.longest_ms));
     let over = longest.is_some_and(|l| now >= made.saturating_add(l));
-    let (core, live) = (core.clone(), live.clone());
-    match (what, phase) {
-        (_, _) if over => {
-            let limit = Millis(longest.unwrap_or(0)).to_string();
-            let why = Why::Limit {
-                clause: "resources.wall_time",
-                limit,
-            };
-            tokio::spawn(async move { report(end(&core, &live, why).await.map(drop)) });
-        }
-        (OnTimeout::Pause, Phase::Paused) => {}
-        (OnTimeout::Pause, Phase::Running) => {
-            tokio::spawn(async move { report(crate::lifecycle::pause(&core, &live, true).await.map(drop)) });
-        }
-        (OnTimeout::Kill, Phase::Paused) => {}
-        (OnTimeout::Kill, Phase::Running) => {
-            tokio::spawn(async move { report(end(&core, &live, Why::Timeout).await.map(drop)) });
-        }
+    if (phase == Phase::Paused && !over) || live.expiring.swap(true, Ordering::SeqCst) {
+        return;
     }
+    let (core, live) = (core.clone(), live.clone());
+    tokio::spawn(async move {
+        let done = match what {
+            _ if over => {
+                let limit = Millis(longest.unwrap_or(0)).to_string();
+                let clause = "resources.wall_time";
+                end(&core, &live, Why::Limit { clause, limit }).await.map(drop)
+            }
+            OnTimeout::Pause => match crate::lifecycle::pause(&core, &live, true).await {
+                Err(_) if live.is_ending() => Ok(()),
+                other => other.map(drop),
+            },
+            OnTimeout::Kill => {
+                // Somebody may have given it more time meanwhile.
+                let is_over = |r: &Record| r.phase == Phase::Running && now_ms() >= r.ends_ms;
+                end_if(&core, &live, Why::Timeout, is_over).await.map(drop)
+            }
+        };
+        report(done);
+        live.expiring.store(false, Ordering::SeqCst);
+    });
 }
 
 /// Whether something in it was killed for memory.
@@ -191,22 +199,24 @@ fn disk_is_due(live: &Live, free: Room) -> bool {
 }
 
 /// Adds up what is in a layer, and ends the sandbox if that is too much. What cannot be measured is too much.
-fn walk(core: &Arc<Core>, live: &Arc<Live>, free: Room) {
+fn walk(core: &Arc<Core>, live: &Arc<Live>) {
     let Some(limit) = live.look(|r| r.layer_limit) else {
         return;
     };
-    {
-        let mut disk = live.disk.lock().unwrap_or_else(PoisonError::into_inner);
-        disk.walked = Some(Instant::now());
-        disk.free = free;
-    }
-    let opened = rustix::fs::openat(
-        &live.dir,
-        "layer/upper",
-        rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    );
-    let used = opened.and_then(|dir| qila_workspace::usage(&dir, Some(limit)));
+    let look = || {
+        let opened = rustix::fs::openat(
+            &live.dir,
+            "layer/upper",
+            rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        );
+        opened.and_then(|dir| qila_workspace::usage(&dir, Some(limit)))
+    };
+    let used = look().or_else(|_| {
+        // A change that is under way may have taken it away for a moment.
+        let _change = core.block_on(live.change.lock());
+        look()
+    });
     let over = match used {
         Ok(used) => {
             live.disk.lock().unwrap_or_else(PoisonError::into_inner).used = used.charged();

@@ -8,10 +8,12 @@ use qila_sys::fork::{Fork, Namespaces, exit_now, fork_into};
 use qila_sys::pass;
 use qila_wire::served::Cage;
 use qila_wire::{Begin, MAX_PACKET, Order, Report, Size, Start, decode, encode};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, mkdir};
 use rustix::io::Errno;
 use rustix::process::Pid;
+use std::time::{Duration, Instant};
 
 /// A sandbox from its first process on. Dropping it ends it and takes back everything that it left on the host.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ pub struct Sandbox {
     pid: Pid,
     buffer: Vec<u8>,
     alone: bool,
+    patience: Option<Duration>,
     doors: Vec<OwnedFd>,
     process: Option<Undo>,
     undos: Undos,
@@ -134,6 +137,7 @@ impl Sandbox {
             pid: born.pid,
             buffer: vec![0; 1024],
             alone: false,
+            patience: None,
             doors: Vec::new(),
             process: Some(Undo::Process(born.pidfd)),
             undos: ground.undos,
@@ -156,9 +160,25 @@ impl Sandbox {
         self.control.as_fd()
     }
 
+    /// A report of its birth that takes longer is given up: for whoever cannot know that nobody else makes the first process
+    /// stand still.
+    pub fn hurry(&mut self, patience: Duration) {
+        self.patience = Some(patience);
+    }
+
+    /// The next report of its birth.
+    fn hear(&mut self) -> Result<(Report, Vec<OwnedFd>), LaunchError> {
+        match self.patience {
+            Some(patience) if !step("listening to the guest", speaks(&self.control, patience))? => {
+                Err(LaunchError::Vanished("it did not answer in time"))
+            }
+            _ => self.receive(),
+        }
+    }
+
     /// Waits for the network to be locked and takes the gateway's listeners.
     pub fn listeners(&mut self) -> Result<Listening, LaunchError> {
-        match self.receive()? {
+        match self.hear()? {
             (Report::Locked, fds) => match <[OwnedFd; 3]>::try_from(fds) {
                 Ok([tcp, dns_udp, dns_tcp]) => Ok(Listening {
                     tcp,
@@ -229,7 +249,7 @@ impl Sandbox {
         let packet = encode(&Begin::Serve(cage.clone())).map_err(|_| LaunchError::Program(Errno::TOOBIG))?;
         let fds: Vec<_> = std::iter::once(listener).chain(held.iter().copied()).collect();
         self.tell("speaking to the guest", &packet, &fds)?;
-        match self.receive()? {
+        match self.hear()? {
             (Report::Started, _) => Ok(()),
             (other, _) => Err(unexpected(other)),
         }
@@ -293,6 +313,19 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.take_back();
+    }
+}
+
+/// Whether there is something to hear within this time.
+pub(crate) fn speaks(socket: impl AsFd, patience: Duration) -> Result<bool, Errno> {
+    let begun = Instant::now();
+    loop {
+        let left = patience.saturating_sub(begun.elapsed());
+        let left = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+        match poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&left)) {
+            Err(Errno::INTR) => {}
+            other => return other.map(|n| n > 0),
+        }
     }
 }
 

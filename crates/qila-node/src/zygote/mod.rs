@@ -90,6 +90,8 @@ impl Zygote {
         let request = Request::new(place.walls, place.cage, exec)?;
         let doors = qila_sandbox::doors(place.walls.cgroup())?;
         let packet = request.packet()?;
+        // It may take longer than a fork.
+        self.warm_up().await?;
         let made = async {
             let (mut line, _) = guest::request(place.dir, &Ask::Adopt(exec.clone())).await?;
             let theirs = std::mem::take(&mut line.fds);
@@ -113,23 +115,28 @@ impl Zygote {
             .map_err(|_| ZygoteError::Late(FORK))?
     }
 
-    /// Tells the program, which is started anew if it is gone.
-    async fn tell(&self, packet: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), ZygoteError> {
+    /// Starts the program anew if it is gone.
+    async fn warm_up(&self) -> Result<(), ZygoteError> {
         let mut state = self.state.lock().await;
         match &*state {
-            State::Warm(link) if link.is_there() => {}
-            State::Failed(since, why) if since.elapsed() < REST => {
-                return Err(ZygoteError::Cold(why.clone()));
-            }
+            State::Warm(link) if link.is_there() => Ok(()),
+            State::Failed(since, why) if since.elapsed() < REST => Err(ZygoteError::Cold(why.clone())),
             _ => match link::warm(&self.dir, &self.program, WARM).await {
-                Ok(link) => *state = State::Warm(link),
+                Ok(link) => {
+                    *state = State::Warm(link);
+                    Ok(())
+                }
                 Err(e) => {
                     *state = State::Failed(Instant::now(), e.to_string());
-                    return Err(e);
+                    Err(e)
                 }
             },
         }
-        match &*state {
+    }
+
+    /// Tells the program.
+    async fn tell(&self, packet: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), ZygoteError> {
+        match &*self.state.lock().await {
             State::Warm(link) => link.ask(packet, fds).await,
             State::Failed(..) => Err(ZygoteError::Gone),
         }

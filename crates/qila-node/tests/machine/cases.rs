@@ -3,7 +3,7 @@ use qila_api::{Create, Exec, Node, Output, Quota, Quotas, Sandbox, SandboxId, St
 use qila_node::{Config, Launcher, Machine};
 use std::future::Future;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
@@ -19,10 +19,12 @@ macro_rules! cases {
 }
 
 cases! {
-    lives: hello, streams, terminal, signals, background, pause, timeouts, limits, quotas, pool, adopted, closed_network;
+    lives: hello, streams, terminal, signals, background, pause, timeouts, limits, processes, quotas, adopted, closed_network;
+    pools: taken, anew;
     fair: shares;
     kept: snapshots, forks, busy_fork;
     warm: forks, found_again;
+    crash: pool_and_fork;
     files: whole, hostile, watching, large;
 }
 
@@ -45,23 +47,48 @@ pub struct Bench {
     pub dir: PathBuf,
     launchers: Mutex<Vec<Launcher>>,
     machine: Mutex<Option<Machine>>,
-    _keep: tempfile::TempDir,
+    others: Mutex<Vec<Arc<Bench>>>,
+    _keep: Option<tempfile::TempDir>,
 }
 
 impl Bench {
     pub fn new() -> Bench {
         let keep = tempfile::tempdir().unwrap();
-        let dir = keep.path().to_owned();
-        let home = std::fs::File::open(&dir).unwrap();
+        let bench = Bench::at(keep.path(), 8);
+        Bench {
+            _keep: Some(keep),
+            ..bench
+        }
+    }
+
+    /// On a directory that somebody else keeps, for so many nodes one after the other.
+    pub fn at(dir: &Path, nodes: usize) -> Bench {
+        let home = std::fs::File::open(dir).unwrap();
         let guest = || qila_embedded::open(home.as_fd()).unwrap();
         // One for each node that is started: there are threads afterwards.
-        let launchers = (0..4).map(|_| Launcher::start(guest()).unwrap()).collect();
+        let launchers = (0..nodes).map(|_| Launcher::start(guest()).unwrap()).collect();
         Bench {
-            dir,
+            dir: dir.to_owned(),
             launchers: Mutex::new(launchers),
             machine: Mutex::new(None),
-            _keep: keep,
+            others: Mutex::default(),
+            _keep: None,
         }
+    }
+
+    /// Another one, on a directory of its own, for one node. It ends when this one does.
+    pub fn beside(&self) -> Arc<Bench> {
+        let keep = tempfile::tempdir().unwrap();
+        let launcher = self.launchers.lock().unwrap().pop();
+        let bench = Arc::new(Bench {
+            dir: keep.path().to_owned(),
+            launchers: Mutex::new(launcher.into_iter().collect()),
+            machine: Mutex::new(None),
+            others: Mutex::default(),
+            _keep: Some(keep),
+        });
+        self.others.lock().unwrap().push(bench.clone());
+        bench
     }
 
     /// The node, started when it is first asked for.
@@ -105,9 +132,12 @@ impl Bench {
 
     /// Ends everything.
     pub async fn end(&self) {
-        let machine = self.machine.lock().unwrap().clone();
-        if let Some(machine) = machine {
-            let _ = machine.end_all().await;
+        let others = self.others.lock().unwrap().clone();
+        for bench in others.iter().map(|b| &**b).chain([self]) {
+            let machine = bench.machine.lock().unwrap().clone();
+            if let Some(machine) = machine {
+                let _ = machine.end_all().await;
+            }
         }
     }
 

@@ -99,13 +99,20 @@ pub async fn watching(bench: &Bench) {
     let (t, id) = (tenant(), made.id);
     node.make_dir(&t, &id, "w").await.unwrap();
     let mut watch = node.watch(&t, &id, "w", true).await.unwrap();
+    run(&node, &id, "mkdir w/in; echo x > w/in/first").await;
+    let mut seen = Vec::new();
+    // Told of what is in it, it is watched.
+    while !seen.contains(&("in/first".to_owned(), Change::Create)) {
+        let event = tokio::time::timeout(Duration::from_secs(10), watch.events.recv()).await;
+        let event = event.unwrap().unwrap();
+        seen.push((event.name, event.change));
+    }
     run(
         &node,
         &id,
-        "mkdir w/in; sleep 0.1; echo x > w/in/file; chmod 600 w/in/file; mv w/in/file w/f; rm w/f",
+        "echo x > w/in/file; chmod 600 w/in/file; mv w/in/file w/f; rm w/f",
     )
     .await;
-    let mut seen = Vec::new();
     while let Ok(Some(event)) = tokio::time::timeout(Duration::from_millis(500), watch.events.recv()).await {
         seen.push((event.name, event.change));
     }

@@ -1,5 +1,5 @@
 //! Files that are kept, forked and gone back to.
-use crate::cases::{Bench, finish, run, sandbox, shell, tenant};
+use crate::cases::{Bench, code, finish, run, sandbox, shell, tenant};
 use crate::lives::template;
 use qila_api::{Create, Fork, Kind, Node, Template};
 use std::time::{Duration, Instant};
@@ -114,7 +114,10 @@ pub async fn busy_fork(bench: &Bench) {
         )
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let begun = Instant::now();
+    while run(&node, &made.id, "test -s open").await.0 != code(0) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nothing is written");
+    }
     let child = node.fork(&tenant(), &made.id, Fork::default()).await.unwrap();
     let (_, before, _) = run(&node, &child.id, "wc -l < open; ls d").await;
     tokio::time::sleep(Duration::from_millis(200)).await;

@@ -199,6 +199,20 @@ pub async fn pause(bench: &Bench) {
         .unwrap()
         .unwrap();
     assert!(matches!(said, Output::Stdout(_)));
+    // Whoever asked goes away: what was begun is finished.
+    let becomes = async |state| {
+        let begun = Instant::now();
+        while node.get(&tenant(), &made.id).await.unwrap().state != state {
+            assert!(begun.elapsed() < Duration::from_secs(10), "it is not {state:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let (one, id) = (tenant(), made.id.clone());
+    let _ = tokio::time::timeout(Duration::ZERO, node.pause(&one, &id)).await;
+    becomes(State::Paused).await;
+    let _ = tokio::time::timeout(Duration::ZERO, node.resume(&one, &id, None)).await;
+    becomes(State::Running).await;
+    assert_eq!(run(&node, &id, "true").await.0, code(0));
     node.pause(&tenant(), &made.id).await.unwrap();
     assert!(
         node.kill(&tenant(), &made.id).await.unwrap(),
@@ -224,27 +238,43 @@ pub async fn timeouts(bench: &Bench) {
         )
         .await
         .unwrap();
-    let extended = node.create(&tenant(), wish).await.unwrap();
-    node.set_timeout(&tenant(), &extended.id, Duration::from_secs(60), true)
-        .await
-        .unwrap();
-    tokio::time::sleep(Duration::from_millis(900)).await;
+    let longer = Create {
+        timeout: Some(Duration::from_secs(30)),
+        ..wish
+    };
+    let extended = node.create(&tenant(), longer).await.unwrap();
+    let least = extended.ends_ms + 20_000;
+    let one = tenant();
+    let set = |seconds, only_extend| {
+        node.set_timeout(&one, &extended.id, Duration::from_secs(seconds), only_extend)
+    };
+    assert!(set(60, true).await.unwrap().ends_ms > least);
+    assert!(set(1, true).await.unwrap().ends_ms > least, "only extended");
+    let begun = Instant::now();
+    while node.get(&tenant(), &short.id).await.is_ok()
+        || node.get(&tenant(), &paused.id).await.unwrap().state != State::Paused
+    {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert_eq!(
         node.get(&tenant(), &short.id).await.unwrap_err().kind,
         Kind::NotFound
     );
     assert_eq!(
-        node.get(&tenant(), &paused.id).await.unwrap().state,
-        State::Paused
-    );
-    assert_eq!(
         node.get(&tenant(), &extended.id).await.unwrap().state,
         State::Running
     );
+    assert!(set(0, false).await.unwrap().ends_ms < least, "and shortened");
+    while node.get(&tenant(), &extended.id).await.is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(40));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let over = set(60, false).await.unwrap_err();
+    assert_eq!(over.kind, Kind::NotFound);
     let (status, ..) = run(&node, &paused.id, "true").await;
     assert_eq!(status, code(0), "it comes back by itself");
     node.kill(&tenant(), &paused.id).await.unwrap();
-    node.kill(&tenant(), &extended.id).await.unwrap();
 }
 
 pub async fn limits(bench: &Bench) {
@@ -268,14 +298,6 @@ pub async fn limits(bench: &Bench) {
         "{status:?} after {} bytes",
         out.len()
     );
-    let (_, out, _) = run(
-        &node,
-        &made.id,
-        "for i in $(seq 50); do sleep 0.2 & done; wait; echo done",
-    )
-    .await;
-    assert!(!out.contains("done") || out.is_empty() || out == "done\n");
-    tokio::time::sleep(Duration::from_millis(500)).await; // the sleepers end, and make room
     let _ = node
         .exec(
             &tenant(),
@@ -293,6 +315,29 @@ pub async fn limits(bench: &Bench) {
         .await
         .expect("what fills its disk is ended");
     node.remove_template(&tenant(), "small").await.unwrap();
+}
+
+pub async fn processes(bench: &Bench) {
+    let node = bench.node().await;
+    let template = Template {
+        id: "few".into(),
+        policy: "version: 1\nresources: {processes: 20}\nfilesystem: {workspace: layer}\n".into(),
+        ..template()
+    };
+    node.put_template(&tenant(), template).await.unwrap();
+    let made = node
+        .create(&tenant(), Create::from_template("few"))
+        .await
+        .unwrap();
+    let many = "n=0; while [ $n -lt 50 ]; do sleep 60 >/dev/null 2>&1 & n=$((n+1)); echo $n; done";
+    let (status, out, err) = run(&node, &made.id, many).await;
+    let last: u32 = out.lines().last().unwrap().parse().unwrap();
+    assert!(
+        status != code(0) && (10..20).contains(&last),
+        "{status:?} {last} {err}"
+    );
+    node.kill(&tenant(), &made.id).await.unwrap();
+    node.remove_template(&tenant(), "few").await.unwrap();
 }
 
 pub async fn quotas(bench: &Bench) {
@@ -329,45 +374,6 @@ pub fn template() -> Template {
         timeout_s: 60,
         state: qila_api::TemplateState::Ready,
         made_ms: 0,
-    }
-}
-
-pub async fn pool(bench: &Bench) {
-    let node = bench.node().await;
-    let template = Template {
-        id: "pooled".into(),
-        pool: 3,
-        start: Some("echo begun > began; sleep 1000".into()),
-        ready: Some("test -f began".into()),
-        ..template()
-    };
-    node.put_template(&tenant(), template).await.unwrap();
-    while node.count().1 < 3 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert_eq!(
-        node.list(&tenant(), &Default::default(), 100, None)
-            .await
-            .unwrap()
-            .items
-            .len(),
-        0,
-        "nobody sees what waits"
-    );
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let wish = Create {
-        environment: [("X".to_owned(), "1".to_owned())].into(),
-        ..Create::from_template("pooled")
-    };
-    let begun = Instant::now();
-    let made = node.create(&tenant(), wish).await.unwrap();
-    println!("  from the pool: {:?}", begun.elapsed());
-    let (_, out, _) = run(&node, &made.id, "cat began; echo $X").await;
-    assert_eq!(out, "begun\n1\n");
-    node.remove_template(&tenant(), "pooled").await.unwrap();
-    node.kill(&tenant(), &made.id).await.unwrap();
-    while node.count().1 > 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -8,10 +8,12 @@
 )]
 
 mod cases;
+mod crash;
 mod fair;
 mod files;
 mod kept;
 mod lives;
+mod pools;
 mod warm;
 
 use cases::Bench;
@@ -53,12 +55,16 @@ fn main() {
     if std::env::args().any(|a| a == "--list") {
         return;
     }
+    let runtime = || {
+        let mut of = tokio::runtime::Builder::new_multi_thread();
+        of.worker_threads(2).enable_all().build().unwrap()
+    };
+    if let Some(dir) = std::env::var_os(crash::DIR) {
+        let bench = Bench::at(dir.as_ref(), 1);
+        return runtime().block_on(crash::to_be_killed(&bench));
+    }
     let bench = Bench::new();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     let mut ran = 0;
     for (name, case) in cases::all() {
         if !filter.is_empty() && !filter.iter().any(|f| name.contains(f.as_str())) {

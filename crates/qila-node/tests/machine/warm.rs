@@ -125,6 +125,18 @@ pub async fn found_again(bench: &Bench) {
         .create(&tenant(), Create::from_template("warm-again"))
         .await
         .unwrap();
+    // One whose template is no more has no forks, and lives as long as what is beneath.
+    let gone = Template {
+        id: "warm-gone".into(),
+        zygote: Some(Zygote { preload: Vec::new() }),
+        ..template()
+    };
+    node.put_template(&tenant(), gone).await.unwrap();
+    let orphan = node
+        .create(&tenant(), Create::from_template("warm-gone"))
+        .await
+        .unwrap();
+    node.remove_template(&tenant(), "warm-gone").await.unwrap();
     node.abandon().await;
     drop(node);
     bench.forget();
@@ -139,6 +151,22 @@ pub async fn found_again(bench: &Bench) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert_eq!(finish(process).await.1, "7\n");
+    assert_eq!(run(&node, &orphan.id, "echo on").await.1, "on\n");
+    let none = node.exec(&tenant(), &orphan.id, python("1")).await.unwrap_err();
+    assert_eq!(
+        (none.kind, none.clause.as_deref()),
+        (Kind::Refused, Some("template.zygote"))
+    );
     node.remove_template(&tenant(), "warm-again").await.unwrap();
     assert!(node.kill(&tenant(), &made.id).await.unwrap());
+    assert!(node.kill(&tenant(), &orphan.id).await.unwrap());
+    let begun = Instant::now();
+    while node.count() != (0, 0) {
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "{:?} are left",
+            node.count()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -2,14 +2,18 @@
 use crate::Stdio;
 use crate::child;
 use crate::error::{LaunchError, step};
-use crate::launch::{Born, at_birth};
+use crate::launch::{Born, at_birth, speaks};
 use qila_plan::Walls;
 use qila_sys::fork::{Fork, Namespaces, exit_now, fork, fork_sibling};
 use qila_sys::{caps, pass};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+use std::time::{Duration, Instant};
+
+/// How long the helpers may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What came about, said by a helper to the launcher with a descriptor of it.
 const HELPER: u8 = b'h';
@@ -57,13 +61,23 @@ pub fn bear_beneath(
         }
         Fork::Parent { pidfd: first, .. } => {
             drop((theirs, teller));
-            let heard = hear(&told);
-            reap(first.as_fd());
-            let (second, born) = heard?;
-            if let Some(second) = second {
-                reap(second.as_fd());
+            let mut made = Made::default();
+            let heard = hear(&told, &mut made, PATIENCE);
+            // Whatever they had to do is done, or too late: programs that own the namespace which they are in may make them stand
+            // still, and cannot keep them from this.
+            kill(first.as_fd());
+            if let Some(second) = &made.helper {
+                kill(second.as_fd());
             }
-            let pidfd = born.ok_or(LaunchError::Vanished("its helper said nothing"))?;
+            if let Err(e) = heard {
+                if let Some(born) = &made.born {
+                    kill(born.as_fd());
+                }
+                return Err(e);
+            }
+            let pidfd = made
+                .born
+                .ok_or(LaunchError::Vanished("its helper said nothing"))?;
             let pid = step("finding its number", number(pidfd.as_fd()))?;
             Ok(Born { control, pid, pidfd })
         }
@@ -99,15 +113,26 @@ fn bear_here(
     }
 }
 
+/// What the helpers have made: the second one, and the first process.
+#[derive(Debug, Default)]
+struct Made {
+    helper: Option<OwnedFd>,
+    born: Option<OwnedFd>,
+}
+
 /// Hears what the helpers made, in whichever order they say it, until neither is there any more.
-fn hear(told: &OwnedFd) -> Result<(Option<OwnedFd>, Option<OwnedFd>), LaunchError> {
-    let (mut helper, mut born) = (None, None);
+fn hear(told: &OwnedFd, made: &mut Made, patience: Duration) -> Result<(), LaunchError> {
+    let begun = Instant::now();
     let mut buffer = [0u8; 256];
-    while helper.is_none() || born.is_none() {
+    while made.helper.is_none() || made.born.is_none() {
+        let left = patience.saturating_sub(begun.elapsed());
+        if !step("listening to a helper", speaks(told, left))? {
+            return Err(LaunchError::Vanished("its helper said nothing in time"));
+        }
         let (n, mut fds) = step("listening to a helper", pass::receive(told, &mut buffer))?;
         match buffer.get(..n).and_then(<[u8]>::split_first) {
-            Some((&HELPER, _)) => helper = fds.pop(),
-            Some((&BORN, _)) => born = fds.pop(),
+            Some((&HELPER, _)) => made.helper = fds.pop(),
+            Some((&BORN, _)) => made.born = fds.pop(),
             Some((&FAILED, rest)) => {
                 let (errno, what) = rest.split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
                 return Err(LaunchError::Step {
@@ -118,11 +143,12 @@ fn hear(told: &OwnedFd) -> Result<(Option<OwnedFd>, Option<OwnedFd>), LaunchErro
             _ => break,
         }
     }
-    Ok((helper, born))
+    Ok(())
 }
 
 /// A launcher that ignores its children's ends has nothing left to wait for.
-fn reap(pidfd: BorrowedFd<'_>) {
+fn kill(pidfd: BorrowedFd<'_>) {
+    let _ = pidfd_send_signal(pidfd, Signal::KILL); // one that is gone need not be told
     let _ = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED);
 }
 
@@ -134,4 +160,23 @@ fn number(pidfd: BorrowedFd<'_>) -> Result<Pid, Errno> {
         .lines()
         .find_map(|l| l.strip_prefix("Pid:")?.trim().parse().ok());
     number.and_then(Pid::from_raw).ok_or(Errno::SRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn helpers_that_stand_still_are_not_waited_for() {
+        let (told, teller) = pass::pair().unwrap();
+        let short = Duration::from_millis(20);
+        let mut made = Made::default();
+        pass::send(&teller, &[HELPER], &[teller.as_fd()]).unwrap();
+        let late = hear(&told, &mut made, short).unwrap_err();
+        assert_eq!(late, LaunchError::Vanished("its helper said nothing in time"));
+        assert!(made.helper.is_some() && made.born.is_none());
+        pass::send(&teller, &[BORN], &[teller.as_fd()]).unwrap();
+        hear(&told, &mut made, Duration::from_secs(10)).unwrap();
+        assert!(made.born.is_some());
+    }
 }
