@@ -93,6 +93,8 @@ async fn adopt(core: &Arc<Core>, record: &Record) -> Result<bool> {
     };
     let mut record = record.clone();
     if record.moving.is_some() {
+        // Whoever was told to move it is killed by nobody.
+        drop(crate::moving::busy(&dir).await?);
         if !crate::moving::settle(core, &mut record, &dir)? {
             eprintln!("qila: sandbox {} is lost: it has no home", record.id);
             return Ok(false);

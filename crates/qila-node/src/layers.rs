@@ -181,8 +181,8 @@ async fn restack(core: &Arc<Core>, live: &Arc<Live>, name: &str) -> Result<bool>
         upper: text(&own.join("upper")),
         work: text(&own.join("work")),
     };
-    let (again, held) = (core.clone(), live.clone());
-    let done = tokio::task::spawn_blocking(move || again.launcher.restack(&held.pidfd, &wish)).await;
+    let (again, held, busy) = (core.clone(), live.clone(), crate::moving::busy(&live.dir).await?);
+    let done = tokio::task::spawn_blocking(move || again.launcher.restack(&held.pidfd, &wish, &busy)).await;
     match done.map_err(|e| internal("moving a layer", &e))? {
         Ok(()) => {
             // So it is, whether that can be written down or not: the next start sees it by the mount.
@@ -244,7 +244,9 @@ pub(crate) async fn replace(core: &Arc<Core>, live: &Arc<Live>, lower: Vec<Strin
     // What a killed program had open is let go a moment after it is gone.
     for attempt in 0..100u32 {
         let (again, held, wish) = (core.clone(), live.clone(), wish.clone());
-        let done = tokio::task::spawn_blocking(move || again.launcher.restack(&held.pidfd, &wish)).await;
+        let busy = crate::moving::busy(&live.dir).await?;
+        let done =
+            tokio::task::spawn_blocking(move || again.launcher.restack(&held.pidfd, &wish, &busy)).await;
         match done.map_err(|e| internal("giving a sandbox another layer", &e))? {
             Ok(()) => {
                 live.put(record.clone()); // whether it can be written down or not

@@ -5,10 +5,11 @@ use crate::fault::internal;
 use crate::live::Live;
 use crate::record::{Moving, Record};
 use qila_api::Result;
-use rustix::fd::AsFd;
-use rustix::fs::{Access, AtFlags, accessat, renameat};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Access, AtFlags, FlockOperation, Mode, OFlags, accessat, flock, openat, renameat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
+use std::time::{Duration, Instant};
 
 /// The number of what is mounted at a sandbox's home, as proc_pid_mountinfo(5) has it; none: nothing is.
 fn mount(record: &Record) -> Result<Option<u64>> {
@@ -21,6 +22,27 @@ fn mount(record: &Record) -> Result<Option<u64>> {
         (words.nth(3)? == home).then_some(id)
     };
     Ok(text.lines().filter_map(id).next_back())
+}
+
+/// How long a layer may be on its way after the node that moved it was killed.
+const MOVING: Duration = Duration::from_secs(30);
+
+/// A lock on a sandbox's directory, for whoever moves its layer: it holds until the last copy of the descriptor is closed, also by
+/// the process that goes on with it when everybody else is killed.
+pub(crate) async fn busy(dir: impl AsFd) -> Result<OwnedFd> {
+    let fail = |e: Errno| internal("waiting for a layer that is moved", &e);
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let lock = openat(dir, ".", flags, Mode::empty()).map_err(fail)?;
+    let begun = Instant::now();
+    loop {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(lock),
+            Err(Errno::WOULDBLOCK) if begun.elapsed() < MOVING => {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            Err(e) => return Err(fail(e)),
+        }
+    }
 }
 
 /// Writes down that a sandbox's layer is about to be moved to this name, and what the sandbox is to lie on then.

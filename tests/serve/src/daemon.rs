@@ -205,6 +205,13 @@ impl Daemon {
         String::from_utf8_lossy(all.get(from..).unwrap_or_default()).into_owned()
     }
 
+    /// What it said that is no request, from the first start on.
+    pub fn said(&self) -> Vec<String> {
+        let all = std::fs::read_to_string(self.log_path()).unwrap_or_default();
+        let own = all.lines().filter(|l| l.starts_with("qila:"));
+        own.map(str::to_owned).collect()
+    }
+
     /// What it keeps beneath a directory of its state.
     pub fn kept(&self, dir: &str) -> Vec<PathBuf> {
         let path: &Path = &self.home.join(dir);

@@ -143,9 +143,10 @@ async fn killed(mode: Mode, kills: u64) {
     report(mode, kills, begun, &mut down, &loaders, stored.len());
     assert!(
         wrong.is_empty(),
-        "{} things are wrong:\n{}",
+        "{} things are wrong:\n{}\nwhat the daemons said:\n{}",
         wrong.len(),
-        wrong.join("\n")
+        wrong.join("\n"),
+        daemon.said().join("\n")
     );
 }
 

@@ -60,9 +60,10 @@ pub(crate) fn serve(control: OwnedFd, cage: &Cage, mut fds: Vec<OwnedFd>) -> Res
     let signals = SignalFd::new(&[SIGCHLD])?;
     crate::serve::close_pipes()?;
     agent::confine(&cage.landlock)?;
-    report(&control, &Report::Started, &[])?;
-    // From here on it belongs to nobody: who started it may go, and come back by the socket.
+    // From here on it belongs to nobody: who started it may go, and come back by the socket. Before it is said, since what was said
+    // may be promised to others at once.
     qila_sys::caps::live_on()?;
+    report(&control, &Report::Started, &[])?;
     drop(control);
     let mut guest = Guest {
         cage,

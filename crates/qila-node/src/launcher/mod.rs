@@ -132,11 +132,16 @@ impl Launcher {
         }
     }
 
-    /// Gives a sandbox another layer.
-    pub(crate) fn restack(&self, first: &OwnedFd, wish: &Restack) -> Result<(), LauncherError> {
+    /// Gives a sandbox another layer. Whoever does it keeps `busy` open until it is done, also when this process is killed.
+    pub(crate) fn restack(
+        &self,
+        first: &OwnedFd,
+        wish: &Restack,
+        busy: &OwnedFd,
+    ) -> Result<(), LauncherError> {
         let mut packet = vec![RESTACK];
         serde_json::to_writer(&mut packet, wish).map_err(|e| LauncherError::Failed(e.to_string()))?;
-        match self.ask(&packet, &[first.as_fd()])?.0 {
+        match self.ask(&packet, &[first.as_fd(), busy.as_fd()])?.0 {
             Reply::Done => Ok(()),
             Reply::InUse => Err(LauncherError::InUse),
             Reply::Failed { what } => Err(LauncherError::Failed(what)),

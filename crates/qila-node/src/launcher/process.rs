@@ -114,7 +114,8 @@ fn gateway(fds: Vec<OwnedFd>) -> Made {
     Ok((Reply::Gateway, vec![link, pidfd]))
 }
 
-/// By a process of its own, which enters the sandbox's namespaces.
+/// By a process of its own, which enters the sandbox's namespaces, and goes on if everybody else is killed. What came along with the
+/// sandbox's first process is open in it until then.
 fn layer(wish: &[u8], fds: &[OwnedFd]) -> Made {
     let wish: Restack = serde_json::from_slice(wish).map_err(|e| e.to_string())?;
     let first = fds.first().ok_or("no process came")?;
