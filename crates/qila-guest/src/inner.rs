@@ -1,6 +1,7 @@
 //! Inside of an engine: PID 1 of the agent's kernel. There is no socket to the launcher here: what is to run lies in a file, signals
 //! come from the engine, and the end is told by the exit code.
 use crate::{agent, serve};
+use alloc::string::String;
 use alloc::vec;
 use qila_sys::signal::SignalFd;
 use qila_wire::{Begin, MAX_PACKET, decode};
@@ -20,7 +21,13 @@ pub(crate) fn run() -> i32 {
     match agent_to_its_end() {
         Ok(code) => code,
         Err(errno) => {
-            let text = alloc::format!("qila: inside the engine: error {}\n", errno.raw_os_error());
+            let text: String = match errno {
+                Errno::NOENT => "qila: the command was not found in the sandbox\n".into(),
+                other => alloc::format!(
+                    "qila: the command could not be started in the sandbox: error {}\n",
+                    other.raw_os_error()
+                ),
+            };
             if let Ok(errors) = qila_sys::exec::adopt(2) {
                 let _ = rustix::io::write(&errors, text.as_bytes()); // there is nobody else to tell
             }

@@ -128,7 +128,7 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
     if let Some(seat) = &caller.seat {
         landlock::renewable(&mut landlock, &seat.home);
     }
-    let unix = unix_sockets(policy, &view, &mut ledger);
+    let unix = unix_sockets(policy, caps, &view, &mut ledger);
     let (filter, syscalls) =
         filter(policy, caps, &limits, unix).map_err(|e| fixed("syscalls", e, String::new()))?;
     let engine_filter = match &caps.engine {
@@ -257,8 +257,21 @@ fn plan_with(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal
 
 /// Whether unix sockets may be made. No wall but this one tells a socket of the host from one made inside, in a directory that
 /// both write; what listened there at the launch is covered in the view.
-fn unix_sockets(policy: &Policy, view: &view::View, ledger: &mut Ledger<'_>) -> bool {
+fn unix_sockets(policy: &Policy, caps: &Capabilities, view: &view::View, ledger: &mut Ledger<'_>) -> bool {
     let shared = view.writes_host_directory();
+    if let Some(engine) = &caps.engine {
+        if shared && policy.network.unix_sockets == Some(true) {
+            let reason = format!("{} reaches no socket of the host", engine.name);
+            ledger.refuse(
+                "network.unix_sockets",
+                reason,
+                "use `isolation: container`".into(),
+            );
+        }
+        let by = format!("{}, in which sockets of the host are none", engine.name);
+        ledger.enforced("network.unix_sockets", &by, false);
+        return policy.network.unix_sockets.unwrap_or(true);
+    }
     let allowed = policy.network.unix_sockets.unwrap_or(!shared);
     let (by, weaker) = match (allowed, shared) {
         (true, true) => (
