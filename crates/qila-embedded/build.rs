@@ -47,5 +47,14 @@ fn main() {
         .expect("cargo runs");
     assert!(status.success(), "the guest does not build");
     let built = dir.join(&target).join("guest").join("qila-guest");
-    std::fs::copy(built, out.join("qila-guest")).expect("the guest was built");
+    let program = std::fs::read(built).expect("the guest was built");
+    println!("cargo::rustc-env=QILA_GUEST_HASH={:016x}", hash(&program));
+    std::fs::write(out.join("qila-guest"), program).expect("there is room");
+}
+
+/// FNV-1a.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }

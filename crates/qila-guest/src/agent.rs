@@ -6,10 +6,18 @@ use qila_sys::landlock::{Ruleset, fs as right};
 use qila_sys::seccomp::Instruction;
 use qila_sys::{caps, exec, seccomp, signal};
 use qila_wire::{Landlock, Limit, LimitKind, Reach};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use rustix::process::{Pid, Resource, Rlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
+
+/// How long one turn of waiting for a program to be started takes, and how many there may be: 5 s.
+const TURN: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+const TURNS: u32 = 50;
 
 /// The agent's first process.
 #[derive(Debug)]
@@ -59,6 +67,7 @@ pub(crate) fn start(
         }
         Some(pid) => {
             drop(teller);
+            until_told(pid, &told)?;
             let mut raw = [0u8; 4];
             // The pipe closes without a word when exec succeeds.
             match rustix::io::retry_on_intr(|| rustix::io::read(&told, &mut raw)) {
@@ -76,6 +85,21 @@ pub(crate) fn replace(start: &Around<'_>) -> Errno {
         Ok((argv, env)) => run_program(start, &argv, &env),
         Err(e) => e,
     }
+}
+
+/// Until a child has become its program, or says why not. Until then a program of its sandbox may stop it, which nobody may wait
+/// for: it is woken, and ended if that is of no use.
+fn until_told(child: Pid, told: &OwnedFd) -> Result<(), Errno> {
+    for _ in 0..TURNS {
+        match poll(&mut [PollFd::new(told, PollFlags::IN)], Some(&TURN)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(e) => return Err(e),
+        }
+        kill_process(child, Signal::CONT)?; // it is not reaped before this ends
+    }
+    kill_process(child, Signal::KILL)?;
+    Err(Errno::AGAIN)
 }
 
 type Streams<'a> = Option<[BorrowedFd<'a>; 3]>;

@@ -3,6 +3,7 @@
 //! What a Dockerfile runs is run with the rights of whoever builds (`--isolation chroot` is no wall), so only an operator's own is
 //! built. The result is a layout like any other, and trusted no more.
 use qila_workspace::remove_tree;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, open};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::VecDeque;
@@ -21,6 +22,8 @@ const LAST_LINES: usize = 20;
 /// Lines that wait to be passed on.
 const QUEUE: usize = 256;
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long is read what was printed before the program ended, which what it left running may add to.
+const LAST: Duration = Duration::from_secs(5);
 /// Directories that are gone once the image is built.
 const OWN: [&str; 4] = ["root", "run", "tmp", "home"];
 
@@ -188,7 +191,9 @@ fn finish(mut command: Command, build: &Build, until: Instant, stop: &AtomicBool
     drop(command); // and with it this end of the pipe
     let mut child = Group(spawned.map_err(system(format!("starting {}", build.buildah.display())))?);
     let (send, lines) = mpsc::sync_channel(QUEUE);
-    let reader = std::thread::spawn(move || forward(read, &send));
+    let over = StopOnDrop(Arc::default());
+    let patient = Patient(read, Arc::clone(&over.0));
+    let reader = std::thread::spawn(move || forward(patient, &send));
     let mut last = VecDeque::new();
     let mut tell = |line: String| {
         if let Some(lines) = &build.lines {
@@ -215,12 +220,19 @@ fn finish(mut command: Command, build: &Build, until: Instant, stop: &AtomicBool
             break status;
         }
     };
-    // Whatever it left running holds the pipe.
     drop(child);
+    // What has left the program's group may hold the pipe all the same.
+    let last_until = until.min(Instant::now() + LAST);
     while let Ok(line) = lines.recv_timeout(PAUSE) {
         tell(line);
+        if stop.load(Ordering::Relaxed) {
+            return Err(BuildError::Stopped);
+        }
+        if Instant::now() >= last_until {
+            break;
+        }
     }
-    drop(lines);
+    drop((lines, over));
     let _ = reader.join(); // it has nothing to tell
     if status.success() {
         return Ok(());
@@ -244,8 +256,23 @@ impl Drop for Group {
     }
 }
 
+/// A pipe that ends when nobody reads it any more, whoever holds its other end.
+struct Patient(PipeReader, Arc<AtomicBool>);
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let pause = Timespec::try_from(PAUSE).map_err(std::io::Error::other)?;
+        while !self.1.load(Ordering::Relaxed) {
+            if poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&pause))? > 0 {
+                return self.0.read(buffer);
+            }
+        }
+        Ok(0)
+    }
+}
+
 /// Lines, as a terminal can be shown them.
-fn forward(pipe: PipeReader, to: &mpsc::SyncSender<String>) {
+fn forward(pipe: Patient, to: &mpsc::SyncSender<String>) {
     let mut from = BufReader::new(pipe);
     loop {
         let mut line = Vec::new();

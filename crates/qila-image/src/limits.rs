@@ -1,5 +1,6 @@
 //! How much an image may take: bombs are refused, and what they left is removed.
 use std::io::{Error, Read, Result};
+use std::time::Duration;
 
 /// Most layers.
 pub const MAX_LAYERS: usize = 256;
@@ -15,6 +16,8 @@ pub struct Limits {
     pub ratio: u64,
     /// Bytes that a layer may decompress to whatever its size: a small layer of zeros does no harm.
     pub free: u64,
+    /// How long one pull may take, unpacking and waiting for others included.
+    pub pull: Duration,
 }
 
 impl Default for Limits {
@@ -24,6 +27,7 @@ impl Default for Limits {
             entries: 2_000_000,
             ratio: 200,
             free: 64 << 20,
+            pull: Duration::from_secs(30 * 60),
         }
     }
 }

@@ -55,15 +55,19 @@ fn about(store: &OwnedFd, diff: &str) -> Result<Option<About>, ImageError> {
     records::read(store, &format!("layers/{diff}/about.json"))
 }
 
-/// Holds the lock under which a blob is fetched and unpacked.
+/// Holds the lock under which a blob is fetched and unpacked. Each has one of its own, so that nobody waits for another's; whoever
+/// is alone with the store may take the file away.
 pub(crate) fn claim(
     store: &OwnedFd,
     hex: &str,
     stop: &dyn Fn() -> bool,
 ) -> Result<crate::lock::Lock, ImageError> {
-    // A fixed number of files, so that none has to be removed.
-    let slot = format!("slots/{}", hex.get(..2).unwrap_or("00"));
-    wait(store, &slot, How::Exclusive, PATIENCE, stop)
+    wait(store, &slot(hex), How::Exclusive, PATIENCE, stop)
+}
+
+/// The file of that lock.
+pub(crate) fn slot(hex: &str) -> String {
+    format!("slots/{hex}")
 }
 
 /// Unpacks a layer whose blob is beneath `from`, or finds it.

@@ -88,8 +88,11 @@ impl Store {
             self.remove("blobs/sha256", &name)?;
             swept.blobs += 1;
         }
-        for name in self.names("tmp")? {
-            self.remove("tmp", &name)?;
+        // Whoever holds or waits for one of the locks is a user, of whom there is none.
+        for folder in ["tmp", "slots"] {
+            for name in self.names(folder)? {
+                self.remove(folder, &name)?;
+            }
         }
         Ok(swept)
     }

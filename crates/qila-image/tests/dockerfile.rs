@@ -1,6 +1,7 @@
 //! Images built from a Dockerfile.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "helpers of tests: a failure here is the test's"
 )]
@@ -159,7 +160,7 @@ fn a_build_that_takes_too_long_or_is_dropped_is_ended_with_all_that_it_started()
         !at.path().join("work").exists()
     };
     let mut slow = of(at.path(), "FROM scratch\n");
-    (slow.buildah, slow.timeout) = (script.clone(), Duration::from_millis(500));
+    (slow.buildah, slow.timeout) = (script.clone(), Duration::from_secs(3));
     let error = run(slow.clone()).unwrap_err();
     assert!(matches!(error, BuildError::TimedOut(_)), "{error}");
     assert!(gone());
@@ -168,13 +169,44 @@ fn a_build_that_takes_too_long_or_is_dropped_is_ended_with_all_that_it_started()
         .enable_all()
         .build()
         .unwrap();
+    let begun = async {
+        // Its line is written after it is made.
+        while !std::fs::read_to_string(&pid).is_ok_and(|id| id.ends_with('\n')) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
     runtime.block_on(async {
-        assert!(
-            tokio::time::timeout(Duration::from_millis(500), build(slow))
-                .await
-                .is_err()
-        );
+        tokio::select! {
+            done = build(slow) => panic!("it does not end by itself: {done:?}"),
+            () = begun => {}
+        }
     });
     drop(runtime); // waits for the thread
     assert!(gone());
+}
+
+#[test]
+fn a_build_ends_whatever_holds_its_output() {
+    use std::os::unix::fs::PermissionsExt;
+    for left in ["sleep 300", "sh -c 'while :; do echo more; done'"] {
+        let at = tempfile::tempdir().unwrap();
+        let (script, pid) = (at.path().join("buildah"), at.path().join("pid"));
+        // In a group of its own, where the end of the build does not reach it.
+        let text = format!(
+            "#!/bin/sh\nsetsid {left} &\necho $! > '{}'\nexit 3\n",
+            pid.display()
+        );
+        std::fs::write(&script, text).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut this = of(at.path(), "FROM scratch\n");
+        this.buildah = script;
+        let begun = Instant::now();
+        let error = run(this).unwrap_err();
+        let id = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+        let id = rustix::process::Pid::from_raw(id).unwrap();
+        // Of the second its pipe is closed, which may have ended it.
+        let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
+        assert!(matches!(error, BuildError::Failed { .. }), "{left}: {error}");
+        assert!(begun.elapsed() < Duration::from_secs(40), "{left}");
+    }
 }

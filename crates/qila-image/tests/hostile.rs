@@ -74,6 +74,7 @@ fn bombs_are_refused_and_what_is_as_large_as_allowed_is_not() {
         entries: 100,
         ratio: 10,
         free: 1 << 16,
+        ..Limits::default()
     };
     let zeros = vec![0u8; 1 << 19];
     let flat = tar(&[file("zeros", &zeros)]);

@@ -300,6 +300,7 @@ fn a_hostile_layer_leaves_nothing() {
         entries: 50,
         ratio: 10,
         free: 1 << 16,
+        ..Limits::default()
     };
     let zeros = vec![0u8; 1 << 17];
     let names: Vec<String> = (0..51).map(|n| format!("f{n}")).collect();

@@ -1,6 +1,7 @@
 //! Languages whose interpreter is a program that lives as long as its context: cells go in, what they say comes out, and a mark
 //! that nobody can guess ends each.
 use crate::cell::{Cell, Enough, Listener, Said};
+use crate::interrupt::{Interrupted, due};
 use crate::split::{Piece, Splitter};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
@@ -18,10 +19,6 @@ const BASH: &str = include_str!("drivers/bash.sh");
 const EVENT: usize = 32 << 20;
 /// How long an interpreter may take to be ready for its first cell.
 const STARTING: Duration = Duration::from_secs(60);
-/// How long an interrupted cell may take to end: on a busy machine, and without losing what cells before it have left.
-const ENDING: Duration = Duration::from_secs(10);
-/// Time between two interruptions of a cell that goes on.
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// What a driver runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,12 +108,29 @@ impl Driver {
             Kind::JavaScript => format!("{request}\n"),
             Kind::Bash => bash(cell),
         };
-        let written = async {
-            self.input.write_all(line.as_bytes()).await?;
-            self.input.flush().await
-        };
-        written.await.map_err(|_| DriverError::Ended)?;
+        self.write(line.as_bytes(), to).await?;
         self.hear(to).await
+    }
+
+    /// Gives it a cell. One that is busy with what an earlier cell has left does not take it, and half of one is none.
+    async fn write(&mut self, line: &[u8], to: &Listener) -> Result<(), DriverError> {
+        let (kind, child, input) = (self.kind, &self.child, &mut self.input);
+        let mut written = std::pin::pin!(async {
+            input.write_all(line).await?;
+            input.flush().await
+        });
+        let mut interrupted: Option<Interrupted> = None;
+        loop {
+            if interrupted.as_mut().is_some_and(|i| !i.go_on(kind, child)) {
+                return Err(DriverError::Ended);
+            }
+            tokio::select! {
+                biased;
+                done = &mut written => return done.map_err(|_| DriverError::Ended),
+                () = to.gone(), if interrupted.is_none() => interrupted = Some(Interrupted::begin(kind, child)),
+                () = due(interrupted.as_ref()) => {}
+            }
+        }
     }
 
     /// Until it has marked both streams for the first time.
@@ -142,22 +156,24 @@ impl Driver {
         let mut out = (Splitter::new(&self.mark, line), false);
         let mut err = (Splitter::new(&self.mark, line), false);
         let mut buffers = (vec![0u8; 16 * 1024], vec![0u8; 16 * 1024]);
-        let mut interrupted = None;
+        let mut interrupted: Option<Interrupted> = None;
         while !(out.1 && err.1) {
-            let ending = interrupted;
+            // Here, as well: one that says ever more is always read first.
+            if interrupted
+                .as_mut()
+                .is_some_and(|i| !i.go_on(self.kind, &self.child))
+            {
+                return Err(DriverError::Ended);
+            }
             let (taken, is_out) = tokio::select! {
+                biased; // what has ended already is not interrupted
                 n = self.out.read(&mut buffers.0), if !out.1 => (take(&mut out, n, &buffers.0), true),
                 n = self.err.read(&mut buffers.1), if !err.1 => (take(&mut err, n, &buffers.1), false),
-                () = to.gone(), if ending.is_none() => {
-                    interrupted = Some(self.interrupt());
+                () = to.gone(), if interrupted.is_none() => {
+                    interrupted = Some(Interrupted::begin(self.kind, &self.child));
                     continue;
                 }
-                () = until(ending) => return Err(DriverError::Ended),
-                // A shell goes on with its next command.
-                () = tokio::time::sleep(AGAIN), if ending.is_some() => {
-                    self.interrupt();
-                    continue;
-                }
+                () = due(interrupted.as_ref()) => continue,
             };
             let ended = taken.is_err();
             let pieces = taken.unwrap_or_else(|_| {
@@ -166,7 +182,7 @@ impl Driver {
             });
             for said in pieces.into_iter().flat_map(|p| self.understand(p, is_out)) {
                 if interrupted.is_none() && to.say(said) == Err(Enough) {
-                    interrupted = Some(self.interrupt());
+                    interrupted = Some(Interrupted::begin(self.kind, &self.child));
                 }
             }
             if ended {
@@ -200,18 +216,6 @@ impl Driver {
         }
         said
     }
-
-    fn interrupt(&self) -> tokio::time::Instant {
-        if let Some(pid) = self
-            .child
-            .id()
-            .and_then(|p| i32::try_from(p).ok())
-            .and_then(Pid::from_raw)
-        {
-            let _ = kill_process_group(pid, Signal::INT); // one that is gone is seen to be
-        }
-        tokio::time::Instant::now() + ENDING
-    }
 }
 
 impl Drop for Driver {
@@ -224,13 +228,6 @@ impl Drop for Driver {
         {
             let _ = kill_process_group(pid, Signal::KILL);
         }
-    }
-}
-
-async fn until(end: Option<tokio::time::Instant>) {
-    match end {
-        Some(end) => tokio::time::sleep_until(end).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -317,5 +314,90 @@ mod tests {
             assert_eq!(said.recv().await, Some(Said::Count(2)));
             assert_eq!(said.recv().await, Some(Said::Stdout("on\n".into())));
         }
+    }
+
+    /// Runs a cell whose client leaves when it has said so much.
+    async fn left(driver: &mut Driver, code: &str, after: &str) {
+        let cell = Cell {
+            code: code.into(),
+            env: std::collections::BTreeMap::new(),
+        };
+        let (to, mut said) = tokio::sync::mpsc::unbounded_channel();
+        let after = Said::Stdout(after.into());
+        let leaves = tokio::spawn(async move { while said.recv().await.is_some_and(|s| s != after) {} });
+        driver.run(&cell, &mut Listener::new(to)).await.unwrap();
+        leaves.await.unwrap();
+    }
+
+    async fn told(driver: &mut Driver, code: &str) -> String {
+        let cell = Cell {
+            code: code.into(),
+            env: std::collections::BTreeMap::new(),
+        };
+        let (to, mut said) = tokio::sync::mpsc::unbounded_channel();
+        driver.run(&cell, &mut Listener::new(to)).await.unwrap();
+        let mut text = String::new();
+        while let Some(one) = said.recv().await {
+            if let Said::Stdout(more) = one {
+                text += &more;
+            }
+        }
+        text
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_shell_is_interrupted_only_where_that_of_what_it_runs_is_not_enough() {
+        let mut driver = Driver::start(Kind::Bash, Path::new("/")).unwrap();
+        let runs = "trap 'n=1' INT; n=0; (echo on; exec sleep 100)";
+        left(&mut driver, runs, "on\n").await;
+        assert_eq!(told(&mut driver, "echo $n").await, "0\n");
+        let nothing = "echo on; until [ $n = 1 ]; do :; done";
+        left(&mut driver, nothing, "on\n").await;
+        // What runs behind ignores it.
+        let behind = "n=0; sleep 100 & echo on; until [ $n = 1 ]; do :; done; kill $!";
+        left(&mut driver, behind, "on\n").await;
+        assert_eq!(told(&mut driver, "echo $n").await, "1\n");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_cell_may_trap_interruptions_for_the_next_and_may_not_leave_none() {
+        let mut driver = Driver::start(Kind::Bash, Path::new("/")).unwrap();
+        assert_eq!(told(&mut driver, "trap - INT").await, "");
+        assert_eq!(told(&mut driver, "trap -p INT").await, "trap -- ':' SIGINT\n");
+        assert_eq!(told(&mut driver, "trap 'echo its own' INT").await, "");
+        assert_eq!(
+            told(&mut driver, "trap -p INT").await,
+            "trap -- 'echo its own' SIGINT\n"
+        );
+    }
+
+    /// A program that does not read takes no cell that is larger than a pipe.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_cell_that_is_not_taken_ends_with_its_client() {
+        let mut driver = Driver::start(Kind::Bash, Path::new("/")).unwrap();
+        assert_eq!(told(&mut driver, "").await, "");
+        let shell = driver.child.id().unwrap().cast_signed();
+        let shell = rustix::process::Pid::from_raw(shell).unwrap();
+        rustix::process::kill_process(shell, Signal::STOP).unwrap();
+        let cell = Cell {
+            code: "#".repeat(1 << 20),
+            env: std::collections::BTreeMap::new(),
+        };
+        let (to, said) = tokio::sync::mpsc::unbounded_channel();
+        drop(said);
+        let mut to = Listener::new(to);
+        let written = driver.write(cell.code.as_bytes(), &to);
+        let bounded = tokio::time::timeout(Duration::from_secs(60), written).await;
+        assert!(matches!(bounded, Ok(Err(DriverError::Ended))));
+        // One that says ever more has its time, too.
+        let mut driver = Driver::start(Kind::Bash, Path::new("/")).unwrap();
+        assert_eq!(told(&mut driver, "").await, "");
+        let flood = bash(&Cell {
+            code: "trap '' INT; while :; do echo x; done".into(),
+            ..cell
+        });
+        driver.write(flood.as_bytes(), &to).await.unwrap();
+        let bounded = tokio::time::timeout(Duration::from_secs(60), driver.hear(&mut to)).await;
+        assert!(matches!(bounded, Ok(Err(DriverError::Ended))));
     }
 }

@@ -20,6 +20,8 @@ const STARTUP: &str = include_str!("drivers/startup.py");
 const QUIET: Duration = Duration::from_secs(60);
 /// How long an interrupted cell may take to end.
 const ENDING: Duration = Duration::from_secs(5);
+/// Time between two interruptions of a cell that goes on: one that comes before the kernel has begun with it is lost.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long what a kernel published before it ended may take to come.
 const LAST: Duration = Duration::from_millis(100);
 
@@ -102,8 +104,9 @@ impl Kernel {
     /// Until a cell has ended: it has been answered, and all that it published has come.
     async fn hear(&mut self, id: &str, to: &mut Listener) -> Result<(), KernelError> {
         let (mut answered, mut idle) = (false, false);
-        let mut interrupted = false;
         let mut end: Option<Instant> = None;
+        // Once it has been interrupted: when it is to be again.
+        let mut again: Option<Instant> = None;
         while !(answered && idle) {
             let heard = tokio::select! {
                 heard = self.heard.next(), if !idle => heard.ok_or_else(|| confused("it makes no sense"))?,
@@ -117,10 +120,12 @@ impl Kernel {
                     self.last_words(to).await;
                     return Err(KernelError::Ended);
                 }
-                () = to.gone(), if !interrupted => {
-                    interrupted = true;
-                    self.interrupt();
-                    end = Some(Instant::now() + ENDING);
+                () = to.gone(), if again.is_none() => {
+                    (again, end) = self.interrupted();
+                    continue;
+                }
+                () = until(again), if !answered => {
+                    (again, _) = self.interrupted();
                     continue;
                 }
                 () = until(end) => {
@@ -145,12 +150,10 @@ impl Kernel {
                 end = Some(Instant::now() + ENDING); // more comes
             }
             if let Some(said) = said
-                && !interrupted
+                && again.is_none()
                 && to.say(said) == Err(Enough)
             {
-                interrupted = true;
-                self.interrupt();
-                end = Some(Instant::now() + ENDING);
+                (again, end) = self.interrupted();
             }
         }
         Ok(())
@@ -167,9 +170,11 @@ impl Kernel {
         }
     }
 
-    /// Interrupts what runs, and what that has started.
-    fn interrupt(&self) {
+    /// Interrupts what runs, and what that has started: when it is to be done again, and by when it must have ended.
+    fn interrupted(&self) -> (Option<Instant>, Option<Instant>) {
         self.signal(Signal::INT);
+        let now = Instant::now();
+        (Some(now + AGAIN), Some(now + ENDING))
     }
 
     fn signal(&self, signal: Signal) {

@@ -10,6 +10,7 @@ mod contexts;
 mod driver;
 mod heard;
 mod http;
+mod interrupt;
 mod kernel;
 mod mime;
 mod split;

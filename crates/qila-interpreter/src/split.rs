@@ -6,6 +6,8 @@ pub(crate) struct Splitter {
     mark: Vec<u8>,
     line: usize,
     held: Vec<u8>,
+    /// What is held begins with a mark, and so many bytes behind it are known to have no end of the line.
+    looked: Option<usize>,
 }
 
 /// What was found so far.
@@ -24,16 +26,20 @@ impl Splitter {
             mark: mark.as_bytes().to_vec(),
             line,
             held: Vec::new(),
+            looked: None,
         }
     }
 
     /// Takes bytes. The first mark ends the piece: ask again with none for what comes after.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Piece {
         self.held.extend_from_slice(bytes);
-        if let Some(at) = find(&self.held, &self.mark) {
+        let looked = self.looked.take();
+        if let Some(at) = looked.map_or_else(|| find(&self.held, &self.mark), |_| Some(0)) {
             let after = at + self.mark.len();
             let rest = self.held.get(after..).unwrap_or(&[]);
-            match rest.iter().position(|b| *b == b'\n') {
+            let known = looked.unwrap_or(0);
+            let end = rest.iter().skip(known).position(|b| *b == b'\n');
+            match end.map(|end| end + known) {
                 Some(end) => {
                     let mark = rest.get(..end).unwrap_or(&[]).to_vec();
                     let left = rest.get(end + 1..).unwrap_or(&[]).to_vec();
@@ -45,6 +51,7 @@ impl Splitter {
                     };
                 }
                 None if rest.len() <= self.line => {
+                    self.looked = Some(rest.len());
                     let text = self.held.drain(..at).collect();
                     return Piece { text, mark: None };
                 }
@@ -63,6 +70,7 @@ impl Splitter {
 
     /// What is left when nothing comes any more.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
+        self.looked = None;
         std::mem::take(&mut self.held)
     }
 }
@@ -120,5 +128,36 @@ mod tests {
             splitter.feed("é".as_bytes().get(1..).unwrap()).text,
             "é".as_bytes()
         );
+    }
+
+    #[test]
+    fn a_long_line_is_looked_at_once() {
+        let line = vec![b'x'; 32 << 20];
+        let mut splitter = Splitter::new("\u{1e}MARK ", line.len());
+        let begun = std::time::Instant::now();
+        assert_eq!(splitter.feed("before\u{1e}MARK ".as_bytes()).text, b"before");
+        for piece in line.chunks(4096) {
+            let piece = splitter.feed(piece);
+            assert_eq!((piece.text.len(), piece.mark), (0, None));
+        }
+        let piece = splitter.feed(b"\nafter\x1eMARK 2\n");
+        assert_eq!((piece.text.len(), piece.mark), (0, Some(line)));
+        let piece = splitter.feed(&[]);
+        assert_eq!((piece.text, piece.mark), (b"after".to_vec(), Some(b"2".to_vec())));
+        assert!(begun.elapsed().as_secs() < 60, "8192 times 16 MiB take longer");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_text() {
+        let mut splitter = Splitter::new("\u{1e}MARK ", 4);
+        let mut text = Vec::new();
+        for part in ["\u{1e}MARK 12", "34", "5", "6\n", "\u{1e}MARK 7\n"] {
+            let piece = splitter.feed(part.as_bytes());
+            text.extend(piece.text);
+            if let Some(mark) = piece.mark {
+                assert_eq!(mark, b"7");
+            }
+        }
+        assert_eq!(text, "\u{1e}MARK 123456\n".as_bytes());
     }
 }

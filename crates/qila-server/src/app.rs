@@ -1,6 +1,6 @@
 //! What all requests share, and the routes put together.
 use crate::config::{BeforePort, Config, Limits, Log, NotFound};
-use crate::gate::{Rates, bound_control, record, require_key};
+use crate::gate::{Rates, Shares, bound_control, record, require_key};
 use crate::key::Keyring;
 use crate::metrics::Metrics;
 use crate::once::Once;
@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// What all requests share.
@@ -34,8 +34,12 @@ pub(crate) struct Shared {
     pub rates: Rates,
     /// Places for requests of the native API and the control plane.
     pub places: Arc<Semaphore>,
+    /// How many of them one tenant may hold.
+    pub shares: Arc<Shares>,
     /// Places for requests to ports.
     pub port_places: Arc<Semaphore>,
+    /// How many of them those to one tenant's sandboxes may hold.
+    pub port_shares: Arc<Shares>,
     pub once: Once,
     pub metrics: Metrics,
     pub domain: Option<String>,
@@ -61,7 +65,9 @@ impl Shared {
             limits: config.limits,
             rates: Rates::new(config.limits.rate, config.limits.burst),
             places: Arc::new(Semaphore::new(config.limits.requests)),
+            shares: Shares::new(config.limits.requests),
             port_places: Arc::new(Semaphore::new(config.limits.ports)),
+            port_shares: Shares::new(config.limits.ports),
             once: Once::default(),
             metrics: Metrics::default(),
             domain: config.domain.as_ref().map(|d| d.to_ascii_lowercase()),
@@ -114,12 +120,12 @@ async fn wrong_method() -> Problem {
 }
 
 /// A body that keeps a place until it has been sent or given up.
-struct Held {
+struct Held<T> {
     body: Body,
-    _place: OwnedSemaphorePermit,
+    _place: T,
 }
 
-impl hyper::body::Body for Held {
+impl<T: Unpin> hyper::body::Body for Held<T> {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -140,7 +146,7 @@ impl hyper::body::Body for Held {
 }
 
 /// Keeps the place until the body has been sent or given up.
-pub(crate) fn hold(body: Body, place: OwnedSemaphorePermit) -> Body {
+pub(crate) fn hold<T: Send + Unpin + 'static>(body: Body, place: T) -> Body {
     Body::new(Held { body, _place: place })
 }
 

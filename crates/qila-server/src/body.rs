@@ -1,4 +1,5 @@
 //! Reading requests strictly: what is not understood is an error, not ignored.
+use crate::app::App;
 use crate::problem::Problem;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use bytes::Bytes;
@@ -16,10 +17,10 @@ pub(crate) struct Body<T> {
     pub bytes: Bytes,
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Body<T>, Problem> {
+    async fn from_request(request: Request, app: &App) -> Result<Body<T>, Problem> {
         let said = request
             .headers()
             .get(header::CONTENT_TYPE)
@@ -44,8 +45,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         {
             return Err(too_large());
         }
-        let bytes = axum::body::to_bytes(request.into_body(), MAX_JSON)
+        let read = axum::body::to_bytes(request.into_body(), MAX_JSON);
+        // It is small: what takes longer than a whole request may is sent by somebody who wants the place.
+        let bytes = tokio::time::timeout(app.limits.idle.min(app.limits.request), read)
             .await
+            .map_err(|_| Problem::timeout("the body did not come in time"))?
             .map_err(|error| {
                 let long = std::error::Error::source(&error)
                     .is_some_and(|e| e.is::<http_body_util::LengthLimitError>());

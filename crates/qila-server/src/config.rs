@@ -81,7 +81,8 @@ impl Config {
     }
 }
 
-/// Bounds of a server. What is beyond one of the first three is answered 429 or waits to be accepted.
+/// Bounds of a server. What is beyond one of the first three is answered 429 or waits to be accepted. Of the requests, one tenant
+/// may have three quarters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at once; more wait in the kernel's queue.
@@ -102,6 +103,8 @@ pub struct Limits {
     pub request: Duration,
     /// How long a body may stand still.
     pub idle: Duration,
+    /// How long what a client still sends of a request that is answered already may take.
+    pub rest: Duration,
     /// How long a program behind a port may take to be reached, and for the head of its answer.
     pub port_head: Duration,
 }
@@ -118,6 +121,7 @@ impl Default for Limits {
             head_bytes: 64 << 10,
             request: Duration::from_secs(120),
             idle: Duration::from_secs(60),
+            rest: Duration::from_millis(500),
             port_head: Duration::from_secs(600),
         }
     }

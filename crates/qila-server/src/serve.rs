@@ -25,6 +25,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 const STREAMS: u32 = 256;
 /// Connections that wait to be accepted: those of a burst that find no place are tried again by their clients a second later.
 const BACKLOG: u32 = 4096;
+/// Time between two looks at the first bytes of a connection: the first, which doubles, and the last.
+const GLANCE: Duration = Duration::from_millis(5);
+const LONG_GLANCE: Duration = Duration::from_millis(250);
 /// After a failure to accept: descriptors have run out, most likely.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -150,6 +153,7 @@ async fn connection(server: &Server, stream: TcpStream, peer: SocketAddr) {
 /// Whether a connection begins as HTTP/2 does; none: it ended before that could be said.
 async fn is_http2(stream: &TcpStream) -> Option<bool> {
     let mut begin = [0; PREFACE.len()];
+    let mut wait = GLANCE;
     loop {
         let n = stream.peek(&mut begin).await.ok()?;
         let seen = begin.get(..n)?;
@@ -163,7 +167,8 @@ async fn is_http2(stream: &TcpStream) -> Option<bool> {
             return Some(true);
         }
         // What is there already would be read again at once.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONG_GLANCE);
     }
 }
 
@@ -175,6 +180,7 @@ async fn speak(
 ) {
     let io = TokioIo::new(stream);
     let (app, router) = (Arc::clone(&server.app), server.router.clone());
+    let time = app.limits.rest;
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let (app, router) = (Arc::clone(&app), router.clone());
         let mut request = request.map(Body::new);
@@ -185,7 +191,7 @@ async fn speak(
             }
             let (request, rest) = edge::lend(request);
             let response = edge::handle(app, router, request).await;
-            Ok(rest.read(response).await)
+            Ok(rest.read(response, time).await)
         }
     });
     let limits = server.app.limits;

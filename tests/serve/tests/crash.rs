@@ -4,17 +4,23 @@ use qila_agents::host::Mode;
 use qila_serve_tests::{Client, Daemon, Dice, Events, Loader, env, everybody, leftovers, tell};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// Clients at once.
 const CLIENTS: usize = 5;
+/// How long what is sure to come may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Events as somebody saw them: number, sandbox, kind.
 type Seen = Vec<(u64, String, String)>;
 
-/// Listens to events from where it was, until the daemon goes away.
-async fn watch(mut client: Client, mut seen: Seen) -> Seen {
+/// The sandbox whose end is the last event. It is named here before it ends.
+type Last = Arc<OnceLock<String>>;
+
+/// Listens to events from where it was, until the last or until the daemon goes away.
+async fn watch(mut client: Client, mut seen: Seen, last: Last) -> Seen {
     let after = seen.last().map_or(0, |(seq, ..)| *seq);
     // By the header as by the parameter.
     let path = format!("/v1/events?after={after}");
@@ -24,22 +30,12 @@ async fn watch(mut client: Client, mut seen: Seen) -> Seen {
     let mut events = Events::of(answer.into_body());
     while let Some(said) = events.next().await {
         let text = |name: &str| said.data[name].as_str().unwrap_or_default().to_owned();
-        seen.push((said.id, text("sandbox"), text("kind")));
-    }
-    seen
-}
-
-/// All events from the first, until none comes any more.
-async fn all(mut client: Client) -> Seen {
-    let answer = client
-        .open("GET", "/v1/events?after=0", &[], &Value::Null)
-        .await
-        .unwrap();
-    let mut events = Events::of(answer.into_body());
-    let mut seen = Vec::new();
-    while let Some(said) = events.within(Duration::from_secs(1)).await {
-        let text = |name: &str| said.data[name].as_str().unwrap_or_default().to_owned();
-        seen.push((said.id, text("sandbox"), text("kind")));
+        let (sandbox, kind) = (text("sandbox"), text("kind"));
+        let is_last = kind == "ended" && last.get() == Some(&sandbox);
+        seen.push((said.id, sandbox, kind));
+        if is_last {
+            break;
+        }
     }
     seen
 }
@@ -80,7 +76,7 @@ async fn killed(mode: Mode, kills: u64) {
                 loader
             });
         }
-        let watching = tokio::spawn(watch(daemon.client(), std::mem::take(&mut seen)));
+        let watching = tokio::spawn(watch(daemon.client(), std::mem::take(&mut seen), Last::default()));
         tokio::time::sleep(Duration::from_millis(20 + dice.below(600))).await;
         marks.learn();
         tokio::task::block_in_place(|| daemon.kill());
@@ -108,7 +104,8 @@ async fn killed(mode: Mode, kills: u64) {
         }
     }
     marks.learn();
-    let watching = tokio::spawn(watch(daemon.client(), seen));
+    let last = Last::default();
+    let watching = tokio::spawn(watch(daemon.client(), seen, Last::clone(&last)));
     let mut client = daemon.client();
     for loader in &mut loaders {
         for id in std::mem::take(&mut loader.book.sandboxes).into_keys() {
@@ -121,9 +118,22 @@ async fn killed(mode: Mode, kills: u64) {
         }
         wrong.append(&mut loader.book.wrong);
     }
-    let stored = all(daemon.client()).await;
+    let id = client.create(&Value::Object(Default::default())).await;
+    last.set(id.clone()).unwrap();
+    client
+        .ask("DELETE", &format!("/v1/sandboxes/{id}"), &Value::Null)
+        .await
+        .unwrap()
+        .must(204);
+    let within = async |heard: tokio::task::JoinHandle<Seen>| {
+        tokio::time::timeout(PATIENCE, heard)
+            .await
+            .unwrap_or_else(|_| panic!("the last event does not come"))
+            .unwrap()
+    };
+    let stored = within(tokio::spawn(watch(daemon.client(), Seen::new(), last))).await;
+    let seen = within(watching).await;
     tokio::task::block_in_place(|| daemon.terminate());
-    let seen = watching.await.unwrap();
     wrong.extend(compare(&seen, &stored, &loaders));
     wrong.extend(
         tokio::task::block_in_place(|| leftovers(&marks, &daemon.home))

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use qila_agents::host::{self, Mode};
 use qila_agents::skip::Skip;
-use qila_serve_tests::{Daemon, Events, env, leftovers, tell};
+use qila_serve_tests::{Client, Daemon, Events, env, leftovers, tell};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -246,6 +246,26 @@ async fn a_full_disk_is_said_and_nothing_acknowledged_is_lost() {
     drop(small);
 }
 
+/// Waits until the tags of the programs of a sandbox are as they should be.
+async fn tags(client: &mut Client, at: &str, are: impl Fn(&[&str]) -> bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let all = client
+            .ask("GET", &format!("{at}/processes"), &Value::Null)
+            .await
+            .unwrap()
+            .must(200)
+            .json();
+        let all = all.as_array().unwrap().iter();
+        let tags: Vec<_> = all.filter_map(|p| p["tag"].as_str()).collect();
+        if are(&tags) {
+            return;
+        }
+        assert!(Instant::now() < until, "{tags:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_vanish_leave_nothing_half() {
     let Some(daemon) = started("clients that vanish", &[]) else {
@@ -281,29 +301,14 @@ async fn clients_that_vanish_leave_nothing_half() {
             != "stdout"
         {}
     }
-    let mut gone = client.another().patient(Duration::from_millis(300));
+    let mut gone = client.another();
     let body = json!({"shell": "exec sleep 300", "tag": "asked"});
-    assert!(gone.ask("POST", &format!("{at}/exec"), &body).await.is_err());
-    let until = Instant::now() + Duration::from_secs(10);
-    loop {
-        let all = client
-            .ask("GET", &format!("{at}/processes"), &Value::Null)
-            .await
-            .unwrap()
-            .must(200)
-            .json();
-        let tags: Vec<_> = all
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter_map(|p| p["tag"].as_str())
-            .collect();
-        if tags == ["stays"] {
-            break;
-        }
-        assert!(Instant::now() < until, "{tags:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let path = format!("{at}/exec");
+    tokio::select! {
+        answer = gone.ask("POST", &path, &body) => panic!("it has no end: {answer:?}"),
+        () = tags(&mut client, &at, |tags| tags.contains(&"asked")) => {}
     }
+    tags(&mut client, &at, |tags| tags == ["stays"]).await;
     let list = client
         .ask("GET", &format!("{at}/files/list"), &Value::Null)
         .await

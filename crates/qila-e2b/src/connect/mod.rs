@@ -16,4 +16,4 @@ pub(crate) use unary::unary;
 pub(crate) use upstream::{Messages, upstream};
 
 /// Largest message in bytes: what is read of one request, or of one envelope of a stream.
-pub(crate) const MAX_MESSAGE: usize = 8 << 20;
+pub(crate) const MAX_MESSAGE: usize = 2 << 20;

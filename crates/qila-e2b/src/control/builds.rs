@@ -135,6 +135,7 @@ pub(super) async fn begin(
         Some(name) => templates::find(&plane, &caller.tenant, &name).await?,
         None => templates::find(&plane, &caller.tenant, "base").await?,
     };
+    templates::may_keep(&caller, &base, true)?;
     let wanted = {
         let mut waiting = plane.builds.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = waiting

@@ -1,4 +1,4 @@
-//! Who asks: the key in `X-API-Key`, or in `Authorization: Bearer`.
+//! Who asks: the key in `X-API-Key`, or in `Authorization: Bearer`. The rule is that of the native API, which counts requests by it.
 use super::error::Refusal;
 use super::{Plane, Shared};
 use axum::extract::FromRequestParts;
@@ -18,24 +18,28 @@ const THEIRS: &str = "e2b_";
 #[derive(Debug)]
 pub(super) struct Caller {
     pub tenant: Tenant,
+    pub admin: bool,
 }
 
 fn unauthorized(message: &str) -> Refusal {
     Refusal::new(StatusCode::UNAUTHORIZED, message)
 }
 
-/// The key that a request shows.
+/// The key that a request shows. Two that differ are none.
 pub(super) fn shown(headers: &HeaderMap) -> Option<SecretString> {
-    let text = |name| {
-        headers
-            .get(name)
-            .and_then(|v: &http::HeaderValue| v.to_str().ok())
+    let one = |name| {
+        let mut all = headers.get_all(name).iter();
+        let value = all.next()?.to_str().ok()?;
+        all.next().is_none().then_some(value)
     };
-    let bearer = || {
-        let (scheme, rest) = text("authorization")?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(rest)
+    let bearer = one("authorization").and_then(|text| {
+        let (scheme, key) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+    });
+    let key = match (bearer, one("x-api-key")) {
+        (Some(a), Some(b)) if a != b => return None,
+        (a, b) => a.or(b)?,
     };
-    let key = text("x-api-key").or_else(bearer)?.trim();
     (!key.is_empty() && key.len() <= KEY).then(|| SecretString::from(key))
 }
 
@@ -57,10 +61,11 @@ impl FromRequestParts<Arc<Shared>> for Caller {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, plane: &Plane) -> Result<Caller, Refusal> {
-        let key = shown(&parts.headers).ok_or_else(|| unauthorized("a key is needed in `X-API-Key`"))?;
+        let key = shown(&parts.headers).ok_or_else(|| unauthorized("one key is needed in `X-API-Key`"))?;
         match plane.holder(&key).await? {
             Some(principal) => Ok(Caller {
                 tenant: principal.tenant,
+                admin: principal.admin,
             }),
             None => Err(unauthorized("the key is unknown, expired or revoked")),
         }

@@ -155,7 +155,7 @@ async fn make(
             .ok_or_else(|| Refusal::bad("an `Idempotency-Key` has 1 to 255 printable characters"))
     });
     let mut wish = new.wish(secure, key.transpose()?)?;
-    wish.template = snapshots::template(&plane, &caller.tenant, wish.template).await?;
+    wish.template = snapshots::template(&plane, &caller, wish.template).await?;
     let sandbox = once::create(&plane, &caller.tenant, wish).await?;
     Ok((
         StatusCode::CREATED,

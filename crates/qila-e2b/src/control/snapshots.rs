@@ -5,7 +5,7 @@ use super::error::Refusal;
 use super::json::{Json, sandbox};
 use super::list::goes_on;
 use super::query::Query;
-use super::{Plane, view};
+use super::{Plane, templates, view};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -97,7 +97,8 @@ fn untagged(name: &str) -> &str {
 }
 
 /// The name of the template that a name means. One of a snapshot is made if there is none yet.
-pub(super) async fn template(plane: &Plane, tenant: &Tenant, name: String) -> Result<String, Refusal> {
+pub(super) async fn template(plane: &Plane, caller: &Caller, name: String) -> Result<String, Refusal> {
+    let tenant = &caller.tenant;
     if name.is_empty() || name.len() > 256 {
         return Err(Refusal::bad("`templateID` has 1 to 256 bytes"));
     }
@@ -115,6 +116,8 @@ pub(super) async fn template(plane: &Plane, tenant: &Tenant, name: String) -> Re
     }
     let of = known.iter().find(|t| t.id == snapshot.template);
     let of = of.ok_or_else(|| Refusal::conflict(format!("the template of snapshot {id} is gone")))?;
+    // Its files are those of a sandbox, which may be kept.
+    templates::may_keep(caller, of, false)?;
     let template = Template {
         id: id.clone(),
         names: Vec::new(),

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
 use qila_api::{Source, Template, Tenant};
+use qila_policy::{NoFiles, parse, preset};
 use serde_json::{Value, json};
 
 /// A template by id or name.
@@ -18,6 +19,30 @@ pub(super) async fn find(plane: &Plane, tenant: &Tenant, name: &str) -> Result<T
         let name: String = name.chars().take(128).collect();
         Refusal::missing(format!("there is no template `{}`", name.escape_debug()))
     })
+}
+
+/// Whether whoever asks may make a template of their own with the policy of this one, which would outlive it: another's with
+/// credentials or files of the host is only lent. `files`: these are taken over too.
+pub(super) fn may_keep(caller: &Caller, of: &Template, files: bool) -> Result<(), Refusal> {
+    let lent = (files && of.files.is_some()) || has_credentials(&of.policy);
+    if caller.admin || !of.public || !lent {
+        return Ok(());
+    }
+    let what = format!(
+        "template `{}` has credentials or files of the host, which only an admin key may give to another template",
+        of.id.escape_debug()
+    );
+    Err(Refusal::new(StatusCode::FORBIDDEN, what))
+}
+
+/// What cannot be read may have some.
+fn has_credentials(policy: &str) -> bool {
+    let read = match policy.contains('\n') {
+        false => preset::policy(policy.trim()),
+        true => None,
+    };
+    let read = read.unwrap_or_else(|| parse("policy.yaml", policy, &mut NoFiles));
+    read.map_or(true, |policy| !policy.credentials.is_empty())
 }
 
 pub(super) async fn list(State(plane): State<Plane>, caller: Caller) -> Result<Json<Vec<Value>>, Refusal> {

@@ -37,6 +37,7 @@ struct Shared {
     node: Arc<dyn Node>,
     watchers: watchers::Watchers,
     streams: Arc<Semaphore>,
+    reapers: reap::Reapers,
 }
 
 type Envd = Arc<Shared>;
@@ -48,6 +49,7 @@ pub fn envd(node: Arc<dyn Node>) -> Router {
         node,
         watchers: watchers::Watchers::default(),
         streams: Arc::new(Semaphore::new(STREAMS)),
+        reapers: reap::Reapers::default(),
     });
     Router::new()
         .route("/health", get(plain::health))

@@ -2,7 +2,7 @@
 use super::access::Access;
 use super::filesystem::enter;
 use super::process::{select, size};
-use super::reap::reap;
+use super::reap::{Known, print, reap};
 use super::wire::process::{
     DataEvent, Empty, EndEvent, Event, EventResponse, Output, SelectRequest, StartEvent, StartRequest,
 };
@@ -64,9 +64,10 @@ pub(super) async fn start(State(envd): State<Envd>, request: Request<Body>) -> R
         Err(response) => return response,
     };
     downstream(request, |asked: StartRequest, call, out| async move {
-        let _place = place(&access)?;
+        let place = place(&access)?;
         let exec = exec(asked)?;
-        let process = match access.node().exec(&access.tenant, &access.id, exec.clone()).await {
+        let print = print(&exec);
+        let process = match access.node().exec(&access.tenant, &access.id, exec).await {
             Ok(process) => process,
             Err(e) => {
                 let e = access.explain(e).await;
@@ -78,15 +79,16 @@ pub(super) async fn start(State(envd): State<Envd>, request: Request<Body>) -> R
                 });
             }
         };
-        let pid = process.pid;
+        let known = Known::new(process.pid, print);
         match follow(process, call, &out, true).await {
             Ended::Told => Ok(()),
             Ended::Late => Err(late()),
             Ended::Lost => Err(lost()),
             Ended::Unheard => {
-                // Nobody listens any more. The program goes on, up to the time that it was given.
+                // Nobody listens any more. The program goes on, up to the time that it was given; the stream's place is free.
+                drop(place);
                 if let Some(until) = call.deadline {
-                    reap(&access, pid, &exec, until).await;
+                    tokio::spawn(reap(access, known, until));
                 }
                 Ok(())
             }

@@ -8,13 +8,18 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use futures_util::TryStreamExt;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use http::{HeaderMap, Request, StatusCode, header};
 use qila_api::{ApiError, Entry, Result, Writer};
 use serde::Serialize;
 use std::io;
+use std::time::Duration;
 use tokio::io::BufReader;
 use tokio_util::io::StreamReader;
+
+/// How long a body may stand still.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// A file that was written.
 #[derive(Debug, Serialize)]
@@ -93,12 +98,28 @@ pub(super) async fn write(access: &Access, path: &str, bytes: Writer) -> Result<
         .await
 }
 
+/// The same, which fails when it stands still.
+fn moving(
+    stream: impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
+    idle: Duration,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    futures_util::stream::unfold(Some(stream), move |stream| async move {
+        let mut stream = stream?;
+        match tokio::time::timeout(idle, stream.next()).await {
+            Ok(None) => None,
+            Ok(Some(Ok(piece))) => Some((Ok(piece), Some(stream))),
+            Ok(Some(Err(error))) => Some((Err(error), None)),
+            Err(_) => Some((Err(io::ErrorKind::TimedOut.into()), None)),
+        }
+    })
+}
+
 /// The body as it was before it was packed.
 fn unpacked(headers: &HeaderMap, body: Body) -> std::result::Result<Writer, Box<Response>> {
     let stream = body
         .into_data_stream()
         .map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted));
-    let reader = StreamReader::new(stream);
+    let reader = StreamReader::new(Box::pin(moving(stream, IDLE)));
     match headers
         .get(header::CONTENT_ENCODING)
         .map(|v| v.to_str().unwrap_or("?"))
@@ -112,5 +133,24 @@ fn unpacked(headers: &HeaderMap, body: Body) -> std::result::Result<Writer, Box<
                 plain::say(StatusCode::UNSUPPORTED_MEDIA_TYPE, what).into_response(),
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_stands_still_fails() {
+        let (give, take) = tokio::sync::mpsc::channel(1);
+        let pieces = futures_util::stream::unfold(take, async |mut take: tokio::sync::mpsc::Receiver<_>| {
+            Some((Ok(take.recv().await?), take))
+        });
+        let mut moving = Box::pin(moving(Box::pin(pieces), Duration::from_millis(50)));
+        give.send(Bytes::from_static(b"a")).await.unwrap();
+        assert_eq!(moving.next().await.unwrap().unwrap(), "a");
+        let error = moving.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(moving.next().await.is_none());
     }
 }

@@ -1,5 +1,5 @@
 //! Programs: their streams, input, terminals, signals and times.
-use crate::support::{Client, Reading, envelope, envelopes};
+use crate::support::{Client, Reading, envelope, envelopes, until};
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -253,6 +253,7 @@ async fn a_client_that_goes_leaves_the_program() {
     let process = json!({"cmd": "/bin/sh", "args": ["-c", "while :; do echo tick; sleep 0.02; done"]});
     let (reading, pid) = start(&c, &id, json!({"process": process, "tag": "ticks"}), &[]).await;
     drop(reading);
+    // A moment in which it could be ended.
     tokio::time::sleep(Duration::from_millis(150)).await;
     assert_eq!(listed(&c, &id).await, [pid]);
     let again = Client::stream(
@@ -263,10 +264,10 @@ async fn a_client_that_goes_leaves_the_program() {
     );
     let mut reading = Reading::new(c.open(again).await);
     assert_eq!(reading.next().await.unwrap().1["event"]["start"]["pid"], pid);
-    assert_eq!(
-        reading.next().await.unwrap().1["event"]["data"]["stdout"],
-        STANDARD.encode("tick\n")
-    );
+    // On a busy machine, several come at once.
+    let said = text(&[reading.next().await.unwrap().1], "stdout");
+    assert_eq!(said.replace("tick\n", ""), "", "{said}");
+    assert!(!said.is_empty());
     let kill = json!({"process": {"pid": pid}, "signal": "SIGNAL_SIGKILL"});
     assert_eq!(
         c.call(&id, "process.Process/SendSignal", kill.clone())
@@ -298,31 +299,29 @@ async fn the_time_of_a_call_is_the_programs() {
     let id = c.sandbox().await;
     let begun = Instant::now();
     let events = c
-        .run(&id, "echo early; sleep 30", &[("connect-timeout-ms", "300")])
+        .run(&id, "echo early; sleep 60", &[("connect-timeout-ms", "3000")])
         .await;
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(30));
     assert_eq!(text(&events, "stdout"), "early\n");
     assert_eq!(events.last().unwrap()["error"]["code"], "deadline_exceeded");
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(listed(&c, &id).await.is_empty());
+    until("its end", async || listed(&c, &id).await.is_empty()).await;
     // Its client gone, it still has no more time than it was given.
-    let process = json!({"cmd": "/bin/sleep", "args": ["30"]});
+    let process = json!({"cmd": "/bin/sleep", "args": ["60"]});
     let (reading, pid) = start(
         &c,
         &id,
         json!({"process": process}),
-        &[("connect-timeout-ms", "500")],
+        &[("connect-timeout-ms", "5000")],
     )
     .await;
     drop(reading);
     assert_eq!(listed(&c, &id).await, [pid]);
-    tokio::time::sleep(Duration::from_millis(900)).await;
-    assert!(listed(&c, &id).await.is_empty());
+    until("its end", async || listed(&c, &id).await.is_empty()).await;
     // Of a mere listener, only the listening ends.
     let (_reading, pid) = start(
         &c,
         &id,
-        json!({"process": {"cmd": "/bin/sleep", "args": ["30"]}}),
+        json!({"process": {"cmd": "/bin/sleep", "args": ["60"]}}),
         &[],
     )
     .await;
@@ -335,6 +334,35 @@ async fn the_time_of_a_call_is_the_programs() {
     let all = envelopes(&c.envd(listen).await.bytes);
     assert!(String::from_utf8_lossy(&all.last().unwrap().1).contains("deadline_exceeded"));
     assert_eq!(listed(&c, &id).await, [pid]);
+}
+
+#[tokio::test]
+async fn beyond_so_many_programs_without_a_client_they_have_no_time() {
+    let c = Client::new();
+    let id = c.sandbox().await;
+    let process = json!({"cmd": "/bin/sleep", "args": ["600"]});
+    for n in 0..=256 {
+        let timed = [("connect-timeout-ms", "600000")];
+        let (reading, _) = start(&c, &id, json!({"process": process}), &timed).await;
+        drop(reading);
+        if n == 255 {
+            assert_eq!(listed(&c, &id).await.len(), 256);
+        }
+    }
+    until("one is too many", async || listed(&c, &id).await.len() == 256).await;
+    // One that has ended makes room, once that is seen.
+    let gone = listed(&c, &id).await[0];
+    let kill = json!({"process": {"pid": gone}, "signal": "SIGNAL_SIGKILL"});
+    c.call(&id, "process.Process/SendSignal", kill).await;
+    let ends = || json!({"process": {"cmd": "/bin/sleep", "args": ["600"]}, "tag": "more"});
+    let has_room = async || {
+        let (reading, pid) = start(&c, &id, ends(), &[("connect-timeout-ms", "600000")]).await;
+        drop(reading);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        listed(&c, &id).await.contains(&pid)
+    };
+    until("there is room again", has_room).await;
+    c.ask("DELETE", &format!("/sandboxes/{id}"), None).await;
 }
 
 #[tokio::test]
@@ -358,7 +386,7 @@ async fn who_reads_slowly_holds_back_nobody_else() {
     for _ in 0..10 {
         assert_eq!(text(&c.run(&id, "echo quick", &[]).await, "stdout"), "quick\n");
     }
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(15));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Snapshots, forks, templates and builds.
-use crate::support::{Client, OTHER_KEY};
+use crate::support::{ADMIN_KEY, Client, KEY, OTHER_KEY};
+use qila_api::Tenant;
 use serde_json::json;
 
 #[tokio::test]
@@ -206,4 +207,68 @@ async fn templates_are_found_built_and_refused() {
         409
     );
     assert_eq!(c.ask("GET", "/templates/base/files/abc", None).await.status, 400);
+}
+
+#[tokio::test]
+async fn what_a_public_template_lends_is_not_kept_without_an_admin_key() {
+    let c = Client::new();
+    let add = |id: &str, public: bool, files: Option<&str>, policy: &str| {
+        let mut all = c.node.templates.lock().unwrap();
+        let mut template = all[0].1.clone();
+        template.id = id.into();
+        template.names = Vec::new();
+        (template.public, template.files, template.policy) =
+            (public, files.map(str::to_owned), policy.to_owned());
+        let owner = (!public).then(|| Tenant::parse("one").unwrap());
+        all.push((owner, template));
+    };
+    add("plain", true, None, "version: 1\n");
+    add("files", true, Some("/srv/files"), "offline");
+    add("secrets", true, None, "coding-agent");
+    add("unread", true, None, "version: 1\nextends: ./of-the-host.yaml\n");
+    add("own", false, Some("/srv/files"), "coding-agent");
+    let build = async |key: &str, from: &str, n: usize| {
+        let name = format!("{from}-{n}");
+        let asked = json!({"name": name});
+        let asked = c.ask_as(key, "POST", "/v3/templates", Some(asked)).await.json();
+        let at = format!(
+            "/v2/templates/{name}/builds/{}",
+            asked["buildID"].as_str().unwrap()
+        );
+        let answer = c
+            .ask_as(key, "POST", &at, Some(json!({"fromTemplate": from})))
+            .await;
+        answer.status.as_u16()
+    };
+    // A snapshot's template has its policy, and the files of the sandbox.
+    let snapshot = async |key: &str, from: &str| {
+        let id = c
+            .ask("POST", "/sandboxes", Some(json!({"templateID": from})))
+            .await
+            .json()["sandboxID"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let taken = c
+            .ask("POST", &format!("/sandboxes/{id}/snapshots"), Some(json!({})))
+            .await
+            .json();
+        let new = json!({"templateID": taken["snapshotID"]});
+        c.ask_as(key, "POST", "/sandboxes", Some(new))
+            .await
+            .status
+            .as_u16()
+    };
+    for (from, build_is, snapshot_is) in [
+        ("plain", 202, 201),
+        ("files", 403, 201),
+        ("secrets", 403, 403),
+        ("unread", 403, 403),
+        ("own", 202, 201),
+    ] {
+        assert_eq!(build(KEY, from, 1).await, build_is, "{from}");
+        assert_eq!(build(ADMIN_KEY, from, 2).await, 202, "{from}");
+        assert_eq!(snapshot(KEY, from).await, snapshot_is, "{from}");
+        assert_eq!(snapshot(ADMIN_KEY, from).await, 201, "{from}");
+    }
 }

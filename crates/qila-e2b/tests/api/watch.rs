@@ -60,7 +60,7 @@ async fn what_happened_is_kept_until_it_is_asked_for() {
     );
     c.run(&id, "echo x > f", &[]).await;
     let mut seen = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..1000 {
         let events = ask(&c, &id, "GetWatcherEvents", &watcher).await["events"].clone();
         seen.extend(
             events

@@ -52,15 +52,10 @@ fn streams(input: bool) -> Result<Streams, Errno> {
     for fd in feed.iter().chain([&out, &err]) {
         ours(fd)?;
     }
-    let pipe = |fd, source| Pipe {
-        fd,
-        source,
-        dry: false,
-    };
     Ok(Streams {
         theirs: [standard, output, error],
         input: feed,
-        pipes: vec![pipe(out, Source::Out), pipe(err, Source::Err)],
+        pipes: vec![Pipe::new(out, Source::Out), Pipe::new(err, Source::Err)],
     })
 }
 

@@ -35,11 +35,7 @@ pub(super) fn start(cage: &Cage, exec: Exec) -> Result<Program, Errno> {
         ours(&main)?;
         let copy = rustix::io::fcntl_dupfd_cloexec(&main, 3)?;
         let pid = agent::start(&around, Some(&theirs), None)?.pid;
-        let pipe = Pipe {
-            fd: copy,
-            source: Source::Terminal,
-            dry: false,
-        };
+        let pipe = Pipe::new(copy, Source::Terminal);
         return Ok(Program::new(pid, exec, Some(main), vec![pipe]));
     }
     let (input, feed) = match exec.input {
@@ -53,11 +49,6 @@ pub(super) fn start(cage: &Cage, exec: Exec) -> Result<Program, Errno> {
     }
     let streams = [input.as_fd(), output.as_fd(), error.as_fd()];
     let pid = agent::start(&around, None, Some(streams))?.pid;
-    let pipe = |fd, source| Pipe {
-        fd,
-        source,
-        dry: false,
-    };
-    let pipes = vec![pipe(out, Source::Out), pipe(err, Source::Err)];
+    let pipes = vec![Pipe::new(out, Source::Out), Pipe::new(err, Source::Err)];
     Ok(Program::new(pid, exec, feed, pipes))
 }

@@ -10,12 +10,41 @@ use rustix::process::{Pid, Signal, kill_process_group};
 /// Most bytes of input that wait for a program to take them; whoever sends more waits.
 const INPUT: usize = PIECE;
 
+/// Most reads of one output of a program that goes on, before it is others' turn.
+const READS: usize = 16;
+/// Most that a program which has ended may have left in its terminal, where the kernel cannot tell, in bytes.
+const LAST: u64 = 128 * 1024;
+
 /// One of a program's outputs.
 pub(super) struct Pipe {
     pub fd: OwnedFd,
     pub source: Source,
     /// Nothing more comes, or nothing more is waited for.
     pub dry: bool,
+    /// Bytes that are still its program's, once that has ended: what comes behind them is of whoever else holds the other end.
+    left: Option<u64>,
+}
+
+impl Pipe {
+    pub(super) fn new(fd: OwnedFd, source: Source) -> Pipe {
+        Pipe {
+            fd,
+            source,
+            dry: false,
+            left: None,
+        }
+    }
+
+    /// Its program has ended.
+    fn end(&mut self) {
+        let last = || match self.source {
+            Source::Terminal => LAST,
+            Source::Out | Source::Err => rustix::io::ioctl_fionread(&self.fd).unwrap_or(LAST),
+        };
+        if self.left.is_none() {
+            self.left = Some(last());
+        }
+    }
 }
 
 /// How a program ended.
@@ -114,19 +143,30 @@ impl Program {
     pub(super) fn read(&mut self, needed: Option<u64>, buffer: &mut [u8]) {
         let ended = self.status.is_some();
         for pipe in self.pipes.iter_mut().filter(|p| !p.dry) {
+            if ended {
+                pipe.end();
+            }
+            let mut reads = 0;
             loop {
+                if pipe.left == Some(0) {
+                    pipe.dry = true;
+                    break;
+                }
                 let from = needed.unwrap_or(self.log.end());
                 let room = KEPT.saturating_sub(usize::try_from(self.log.end() - from).unwrap_or(KEPT));
-                let most = room.min(buffer.len());
+                let left = pipe.left.and_then(|n| usize::try_from(n).ok());
+                let most = room.min(buffer.len()).min(left.unwrap_or(usize::MAX));
                 if most == 0 {
                     break;
                 }
+                reads += 1;
                 match rustix::io::read(&pipe.fd, buffer.get_mut(..most).unwrap_or(&mut [])) {
                     Ok(0) | Err(Errno::IO) => pipe.dry = true,
                     Ok(n) => {
                         self.log.push(pipe.source, buffer.get(..n).unwrap_or(&[]), from);
+                        pipe.left = pipe.left.map(|left| left.saturating_sub(n as u64));
                         // Others' turn, unless it is the last of one that has ended.
-                        if n < most || ended {
+                        if ended || (n < most && reads < READS) {
                             continue;
                         }
                     }

@@ -10,8 +10,31 @@ use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::time::{Duration, Instant};
 
 const FOLDER: &str = "blobs/sha256";
+/// Fewest bytes that must come in so much time, unless they are the last: whoever waits for the same blob waits for this.
+const FEWEST: u64 = 1 << 20;
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// How fast a blob comes.
+struct Pace {
+    since: Instant,
+    /// Bytes that were here then.
+    had: u64,
+}
+
+impl Pace {
+    /// Whether it is too slow.
+    fn is_slow(&mut self, now: Instant, have: u64, size: u64) -> bool {
+        if now.duration_since(self.since) < WINDOW {
+            return false;
+        }
+        let slow = have.saturating_sub(self.had) < FEWEST && size.saturating_sub(self.had) > FEWEST;
+        (self.since, self.had) = (now, have);
+        slow
+    }
+}
 
 /// Fetches a blob into the store; bytes that came over the network. Whoever calls holds the blob's claim.
 pub(super) async fn fetch(
@@ -48,6 +71,10 @@ pub(super) async fn fetch(
                 .map_err(io)?;
             (hash, have) = (Sha256::new(), 0);
         }
+        let mut pace = Pace {
+            since: Instant::now(),
+            had: have,
+        };
         while let Some(piece) = answer.piece().await? {
             if stop() {
                 return Err(ImageError::Stopped.into());
@@ -61,6 +88,9 @@ pub(super) async fn fetch(
             hash.update(&piece);
             came += piece.len() as u64;
             progress(have);
+            if pace.is_slow(Instant::now(), have, blob.size) {
+                return Err(answer.failed("less than 1 MiB came in a minute"));
+            }
         }
     }
     if have < blob.size {
@@ -105,5 +135,28 @@ fn resume(file: &mut File, size: u64) -> std::io::Result<(Sha256, u64)> {
         }
         hash.update(buffer.get(..n).unwrap_or(&[]));
         have += n as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_is_less_than_a_mebibyte_in_a_minute_before_the_end() {
+        let since = Instant::now();
+        let at = |seconds| since + Duration::from_secs(seconds);
+        let mut pace = Pace { since, had: 5 };
+        let size = 10 << 20;
+        for (seconds, have, slow) in [
+            (59, 6, false),
+            (60, 5 + FEWEST, false),
+            (119, 6 + FEWEST, false),
+            (121, 4 + 2 * FEWEST, true),
+            (181, size - FEWEST, false),
+            (300, size - FEWEST + 1, false),
+        ] {
+            assert_eq!(pace.is_slow(at(seconds), have, size), slow, "{seconds}");
+        }
     }
 }

@@ -59,6 +59,9 @@ pub enum PullError {
         /// Bytes that it has.
         size: u64,
     },
+    /// It took too long.
+    #[error("the image was not here within {} seconds", .0.as_secs())]
+    TimedOut(std::time::Duration),
     /// The image itself, or the store.
     #[error(transparent)]
     Image(#[from] ImageError),

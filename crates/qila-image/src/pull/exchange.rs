@@ -42,17 +42,21 @@ impl Drop for Running {
 }
 
 impl Answer {
+    /// That it came to nothing.
+    pub(super) fn failed(&self, why: impl Into<String>) -> PullError {
+        PullError::Exchange {
+            host: self.host.clone(),
+            why: why.into(),
+        }
+    }
+
     /// The next piece; none at the end.
     pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, PullError> {
-        let failed = |why: String| PullError::Exchange {
-            host: self.host.clone(),
-            why,
-        };
         loop {
             let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await;
-            match frame.map_err(|_| failed("nothing came for a minute".into()))? {
+            match frame.map_err(|_| self.failed("nothing came for a minute"))? {
                 None => return Ok(None),
-                Some(Err(e)) => return Err(failed(chain(&e))),
+                Some(Err(e)) => return Err(self.failed(chain(&e))),
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         return Ok(Some(data));

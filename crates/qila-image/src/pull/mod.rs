@@ -22,7 +22,7 @@ use crate::store::{Layered, Store};
 use http::Uri;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use work::Pull;
 
 /// How often is looked whether anybody still waits.
@@ -108,13 +108,15 @@ pub async fn pull(
     let work = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(ImageError::io("starting to pull"))?;
-        let stopped = || stop.load(Ordering::Relaxed);
+        let until = Instant::now() + store.limits.pull;
+        let dropped = || stop.load(Ordering::Relaxed);
+        let stopped = || dropped() || Instant::now() >= until;
         let pull = Pull {
             store: &store,
             options: &options,
             stop: &stopped,
         };
-        runtime.block_on(async {
+        let done = runtime.block_on(async {
             // Also where nothing comes for a while.
             let gone = async {
                 while !stopped() {
@@ -125,7 +127,13 @@ pub async fn pull(
                 done = pull.run(reference, &auth) => done,
                 () = gone => Err(ImageError::Stopped.into()),
             }
-        })
+        });
+        match done {
+            Err(PullError::Image(ImageError::Stopped)) if !dropped() => {
+                Err(PullError::TimedOut(store.limits.pull))
+            }
+            done => done,
+        }
     });
     let done = work.await;
     drop(guard);

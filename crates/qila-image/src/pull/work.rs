@@ -7,7 +7,7 @@ use crate::error::ImageError;
 use crate::layout::{Index, MAX_DOCUMENT, Manifest, architecture, parse};
 use crate::lock::try_alone;
 use crate::records::{self, Named};
-use crate::shelf::{claim, find, sha256};
+use crate::shelf::{claim, find, sha256, slot};
 use crate::store::{Assembled, Layered, Store};
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
@@ -62,7 +62,7 @@ impl Pull<'_> {
             &named,
         )?;
         drop(user);
-        self.tidy(&manifest)?;
+        self.tidy(&hex, &manifest)?;
         Ok(Pulled {
             image,
             reference,
@@ -193,14 +193,19 @@ impl Pull<'_> {
         }
     }
 
-    /// Takes packed layers away, unless somebody else may be about to read them: then the next one does, or a sweep.
-    fn tidy(&self, manifest: &Manifest) -> Result<(), PullError> {
+    /// Takes packed layers and locks away, unless somebody else may be about to use them: then the next one does, or a sweep.
+    fn tidy(&self, hex: &str, manifest: &Manifest) -> Result<(), PullError> {
         let dir = &self.store.dir;
         let Some(_alone) = try_alone(dir)? else {
             return Ok(());
         };
+        let mut all = vec![slot(hex), slot(manifest.config.hex()?)];
         for layer in &manifest.layers {
-            match unlinkat(dir, format!("blobs/sha256/{}", layer.hex()?), AtFlags::empty()) {
+            let hex = layer.hex()?;
+            all.extend([slot(hex), format!("blobs/sha256/{hex}")]);
+        }
+        for path in all {
+            match unlinkat(dir, path, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(e) => return Err(ImageError::errno("removing packed layers")(e).into()),
             }

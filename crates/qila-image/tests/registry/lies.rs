@@ -5,14 +5,14 @@ use qila_image::{Auth, Limits, Options, Progress, PullError, Reference, Store, p
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-fn contents(image: &Made) -> Contents {
+pub(super) fn contents(image: &Made) -> Contents {
     let mut all: Contents = image.blobs.iter().map(|b| (digest(b), b.clone())).collect();
     all.insert("latest".into(), image.manifest.clone());
     all.insert(digest(&image.manifest), image.manifest.clone());
     all
 }
 
-fn image() -> Made {
+pub(super) fn image() -> Made {
     made(&[&[
         file("a", &[b'a'; 5000]),
         file("b", &(0..200).collect::<Vec<u8>>()),

@@ -11,6 +11,7 @@ mod common;
 mod fake;
 mod lies;
 mod real;
+mod slow;
 
 use common::{Item, gzip, machine, tar};
 use qila_image::{Auth, Limits, Options, PullError, Pulled, Reference, Store};

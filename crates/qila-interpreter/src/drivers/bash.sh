@@ -13,23 +13,28 @@ printf '\x1e%s ready\n' "$__qila_mark" >&8
 while IFS= read -r -u 9 __qila_n; do
     __qila_names=()
     __qila_old=()
+    __qila_exported=()
     for ((__qila_i = 0; __qila_i < __qila_n; __qila_i++)); do
         IFS= read -r -u 9 __qila_length
         __qila_read "$__qila_length"
         __qila_name=${__qila_word%%=*}
         __qila_names+=("$__qila_name")
         __qila_old+=("${!__qila_name-$'\x1e'}")
+        __qila_exported+=("${!__qila_name+${!__qila_name@a}}") # its attributes, x among them
         export "$__qila_name=${__qila_word#*=}"
     done
     IFS= read -r -u 9 __qila_length
     __qila_read "$__qila_length"
+    [ -n "$(trap -p INT)" ] || trap ':' INT # where a cell has removed it, an INT would end the shell
     eval "$__qila_word" 7>&- 8>&- 9<&-
     __qila_status=$?
     for ((__qila_i = 0; __qila_i < ${#__qila_names[@]}; __qila_i++)); do
         if [ "${__qila_old[__qila_i]}" = $'\x1e' ]; then
             unset "${__qila_names[__qila_i]}"
-        else
+        elif [[ ${__qila_exported[__qila_i]} == *x* ]]; then
             export "${__qila_names[__qila_i]}=${__qila_old[__qila_i]}"
+        else
+            export -n "${__qila_names[__qila_i]}=${__qila_old[__qila_i]}"
         fi
     done
     printf '\x1e%s %s\n' "$__qila_mark" "$__qila_status" >&7

@@ -10,6 +10,7 @@
 mod attacks;
 mod bench;
 mod cases;
+mod guest;
 mod measure;
 
 use bench::Bench;
@@ -29,6 +30,8 @@ const CASES: &[(&str, Case)] = &[
     ("apart", attacks::apart),
     ("not_caged", attacks::not_caged),
     ("hostile", attacks::hostile),
+    ("stops_all", guest::stops_all),
+    ("floods", guest::floods),
     ("zygote_killed", attacks::zygote_killed),
     ("above_killed", attacks::above_killed),
 ];

@@ -9,24 +9,26 @@ pub(crate) use target::is_domain;
 
 use crate::app::{App, hold};
 use crate::config::Missing;
+use crate::gate::Share;
 use crate::problem::Problem;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use qila_api::{Kind, Sandbox, SandboxId};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
 use target::Target;
+use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 
 /// The port behind which a sandbox's own files and processes are served. It is never a port of the sandbox.
-const ENVD: u16 = 49_983;
-/// The port before which [`crate::BeforePort`] is asked.
-const INTERPRETER: u16 = 49_999;
+pub(crate) const ENVD: u16 = 49_983;
+/// The port before which [`crate::BeforePort`] is asked: cells of code are run behind it.
+pub(crate) const INTERPRETER: u16 = 49_999;
 
 /// Answers a request, whatever it is for.
 pub(crate) async fn handle(app: App, router: Router, request: Request) -> Response {
@@ -60,9 +62,10 @@ pub(crate) async fn handle(app: App, router: Router, request: Request) -> Respon
     response
 }
 
-type Place = tokio::sync::OwnedSemaphorePermit;
+/// A place among all requests to ports, and among those to the tenant's.
+type Place = (OwnedSemaphorePermit, Option<Share>);
 
-async fn reach(app: &App, target: &Target, mut request: Request, place: Place) -> Response {
+async fn reach(app: &App, target: &Target, mut request: Request, place: OwnedSemaphorePermit) -> Response {
     let Ok(id) = SandboxId::parse(&target.id) else {
         return missing(app, target, Missing::Sandbox);
     };
@@ -70,9 +73,17 @@ async fn reach(app: &App, target: &Target, mut request: Request, place: Place) -
         let Some(envd) = app.envd.clone() else {
             return missing(app, target, Missing::Port);
         };
+        // Of one that is not there, envd says so.
+        let share = match app.node.find(&id).await {
+            Ok(sandbox) => match app.port_shares.take(&sandbox.tenant) {
+                None => return crowded(),
+                share => share,
+            },
+            Err(_) => None,
+        };
         request.extensions_mut().insert(id);
         let served = envd.oneshot(request).await.unwrap_or_else(|never| match never {});
-        return served.map(|body: Body| hold(body, place));
+        return served.map(|body: Body| hold(body, (place, share)));
     }
     let sandbox = match app.node.find(&id).await {
         Ok(sandbox) => sandbox,
@@ -84,24 +95,65 @@ async fn reach(app: &App, target: &Target, mut request: Request, place: Place) -
         return Problem::new(StatusCode::FORBIDDEN, "traffic-token", "No valid token", detail)
             .into_response();
     }
+    if target.port == INTERPRETER && !may_run(&sandbox, &request) {
+        let detail = "this sandbox runs code only for whoever has its access token: header `X-Access-Token`";
+        return Problem::new(StatusCode::UNAUTHORIZED, "access-token", "No valid token", detail)
+            .into_response();
+    }
     if let (INTERPRETER, Some(before)) = (target.port, &app.before_port)
         && let Err(error) = before(id.clone(), target.port).await
     {
         return Problem::from(error).into_response();
     }
-    proxy::forward(app, &sandbox, target, request, place).await
+    let Some(share) = app.port_shares.take(&sandbox.tenant) else {
+        return crowded();
+    };
+    proxy::forward(app, &sandbox, target, request, (place, Some(share))).await
 }
 
-/// Whether the request shows the sandbox's traffic token, if it has one. Hashes are compared: how long that takes says nothing.
+fn crowded() -> Response {
+    let detail = "the sandboxes of this tenant have all the requests they may have at once";
+    Problem::too_many(detail, Duration::from_secs(1)).into_response()
+}
+
+/// Whether the request shows the sandbox's traffic token, if it has one.
 fn allowed(sandbox: &Sandbox, request: &Request) -> bool {
     let Some(token) = &sandbox.traffic_token else {
         return true;
     };
-    let wanted = Sha256::digest(token.expose_secret().as_bytes());
     let shown = headers::TRAFFIC
         .iter()
         .find_map(|name| request.headers().get(*name));
-    shown.is_some_and(|value| Sha256::digest(value.as_bytes()) == wanted)
+    shown.is_some_and(|value| same(value, token))
+}
+
+/// Whether the request may go to the interpreter: it shows the sandbox's access token, if it has one. E2B's SDKs show it where code
+/// is run, and not where contexts are made, listed, removed or started anew.
+fn may_run(sandbox: &Sandbox, request: &Request) -> bool {
+    let Some(token) = &sandbox.access_token else {
+        return true;
+    };
+    match request.headers().get("x-access-token") {
+        Some(shown) => same(shown, token),
+        None => is_of_contexts(request.uri().path()),
+    }
+}
+
+/// `/contexts`, `/contexts/ID` or `/contexts/ID/restart`, written as the interpreter reads them.
+fn is_of_contexts(path: &str) -> bool {
+    let id = |id: &str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    match path.strip_prefix("/contexts") {
+        Some("") => true,
+        Some(rest) => rest
+            .strip_prefix('/')
+            .is_some_and(|rest| id(rest.strip_suffix("/restart").unwrap_or(rest))),
+        None => false,
+    }
+}
+
+/// Hashes are compared: how long that takes says nothing.
+fn same(shown: &HeaderValue, token: &SecretString) -> bool {
+    Sha256::digest(shown.as_bytes()) == Sha256::digest(token.expose_secret().as_bytes())
 }
 
 /// The answer for what is not there.

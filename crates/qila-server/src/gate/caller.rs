@@ -1,5 +1,5 @@
 //! Who asks.
-use crate::app::App;
+use crate::app::{App, hold};
 use crate::gate::record::Whose;
 use crate::problem::Problem;
 use axum::body::Body;
@@ -11,6 +11,12 @@ use http::{HeaderMap, HeaderValue, header};
 use qila_api::{Authenticator, Principal};
 use secrecy::SecretString;
 use serde_json::json;
+use std::time::Duration;
+
+const RATE: &str = "more requests than this tenant may make";
+const ALL: &str = "this tenant has all the requests it may have at once";
+/// When to come again.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Holder of a valid key.
 #[derive(Debug, Clone)]
@@ -28,15 +34,20 @@ pub(crate) async fn require_key(State(app): State<App>, mut request: Request, ne
     };
     let whose = Whose(principal.tenant.clone());
     if let Err(after) = app.rates.take(&principal.tenant) {
-        let mut response =
-            Problem::too_many("more requests than this tenant may make", after).into_response();
+        let mut response = Problem::too_many(RATE, after).into_response();
         response.extensions_mut().insert(whose);
         return response;
     }
+    let Some(share) = app.shares.take(&principal.tenant) else {
+        let mut response = Problem::too_many(ALL, MOMENT).into_response();
+        response.extensions_mut().insert(whose);
+        return response;
+    };
     request.extensions_mut().insert(Caller(principal));
+    request.extensions_mut().insert(share.clone());
     let mut response = next.run(request).await;
     response.extensions_mut().insert(whose);
-    response
+    response.map(|body| hold(body, share))
 }
 
 /// Bounds a request of the control plane as one of the native API is bounded. Whether its key is good, the control plane
@@ -45,18 +56,21 @@ pub(crate) async fn bound_control(State(app): State<App>, request: Request, next
     let whose = match who(&app, request.headers()).await {
         Ok(principal) => {
             if let Err(after) = app.rates.take(&principal.tenant) {
-                let detail = "more requests than this tenant may make";
-                return in_their_words(Problem::too_many(detail, after));
+                return in_their_words(Problem::too_many(RATE, after));
             }
-            Some(Whose(principal.tenant))
+            match app.shares.take(&principal.tenant) {
+                Some(share) => Some((Whose(principal.tenant), share)),
+                None => return in_their_words(Problem::too_many(ALL, MOMENT)),
+            }
         }
         Err(_) => None,
     };
     let answered = tokio::time::timeout(app.limits.request, next.run(request)).await;
     let mut response =
         answered.unwrap_or_else(|_| in_their_words(Problem::timeout("the request took longer than it may")));
-    if let Some(whose) = whose {
+    if let Some((whose, share)) = whose {
         response.extensions_mut().insert(whose);
+        response = response.map(|body| hold(body, share));
     }
     response
 }

@@ -2,7 +2,9 @@
 mod caller;
 mod rate;
 mod record;
+mod share;
 
 pub(crate) use caller::{Admin, Caller, bound_control, require_key, who};
 pub(crate) use rate::Rates;
-pub(crate) use record::record;
+pub(crate) use record::{Place, record};
+pub(crate) use share::{Share, Shares};

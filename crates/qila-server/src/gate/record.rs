@@ -7,11 +7,17 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue};
 use qila_api::Tenant;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The tenant of a request, for its line in the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Whose(pub Tenant);
+
+/// A place among all requests, until the last of its owners drops it.
+#[derive(Clone)]
+pub(crate) struct Place(#[expect(dead_code, reason = "it is kept, not read")] Arc<OwnedSemaphorePermit>);
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -28,6 +34,8 @@ pub(crate) async fn record(State(app): State<App>, mut request: Request, next: N
         .to_owned();
     let mut response = match app.places.clone().try_acquire_owned() {
         Ok(place) => {
+            let place = Place(Arc::new(place));
+            request.extensions_mut().insert(place.clone());
             let mut headers = std::mem::take(request.headers_mut());
             headers.insert(REQUEST_ID, id.clone());
             *request.headers_mut() = headers;

@@ -1,4 +1,5 @@
 //! Running a program and answering when it has ended.
+use super::killer::{self, SIGKILL};
 use super::text::{self, Encoding};
 use crate::app::App;
 use crate::body::{At, Body, Sandbox};
@@ -7,10 +8,9 @@ use crate::problem::Problem;
 use axum::Json;
 use axum::extract::State;
 use bytes::Bytes;
-use qila_api::{Exec, Input, Node, Output, ProcessId, SandboxId, Select, Size, Status, Tenant};
+use qila_api::{Exec, Input, Output, Size, Status};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -21,7 +21,6 @@ const TIME: u64 = 60_000;
 const MOST_TIME: u64 = 3_600_000;
 /// How long the end of a killed program is waited for.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-const SIGKILL: i32 = 9;
 
 /// A terminal's size in characters.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
@@ -154,45 +153,6 @@ pub(crate) struct ExecView {
     timed_out: bool,
 }
 
-/// Kills a program whose client went away before its end.
-pub(crate) struct Killer {
-    node: Arc<dyn Node>,
-    tenant: Tenant,
-    id: SandboxId,
-    pid: Option<ProcessId>,
-}
-
-impl Killer {
-    pub fn new(node: &Arc<dyn Node>, tenant: &Tenant, id: &SandboxId, pid: Option<ProcessId>) -> Killer {
-        Killer {
-            node: Arc::clone(node),
-            tenant: tenant.clone(),
-            id: id.clone(),
-            pid,
-        }
-    }
-
-    /// It ended: there is nothing to kill any more.
-    pub fn disarm(&mut self) {
-        self.pid = None;
-    }
-}
-
-impl Drop for Killer {
-    fn drop(&mut self) {
-        let (Some(pid), Ok(runtime)) = (self.pid, tokio::runtime::Handle::try_current()) else {
-            return;
-        };
-        let (node, tenant, id) = (Arc::clone(&self.node), self.tenant.clone(), self.id.clone());
-        runtime.spawn(async move {
-            // If it has ended meanwhile, there is nothing to do.
-            let _ = node
-                .tell(&tenant, &id, &Select::Pid(pid), Input::Signal(SIGKILL))
-                .await;
-        });
-    }
-}
-
 /// Gives a program its whole standard input, and the end of it. It may read or not.
 pub(crate) fn feed(input: tokio::sync::mpsc::Sender<Input>, stdin: Vec<u8>, end: bool) {
     tokio::spawn(async move {
@@ -220,8 +180,7 @@ pub(crate) async fn exec(
     Body { value, .. }: Body<ExecBody>,
 ) -> Result<Json<ExecView>, Problem> {
     let wish = value.wish(false)?;
-    let mut process = app.node.exec(&who.tenant, &id, wish.exec).await?;
-    let mut killer = Killer::new(&app.node, &who.tenant, &id, Some(process.pid));
+    let (mut process, mut killer) = killer::begin(&app, &who.tenant, &id, wish.exec, true).await?;
     if let Some(stdin) = wish.stdin {
         feed(process.input.clone(), stdin, true);
     }
@@ -231,12 +190,8 @@ pub(crate) async fn exec(
     let (status, timed_out) = match ended {
         Ok(status) => (status, false),
         Err(_) => {
-            let which = Select::Pid(process.pid);
             // If it has ended meanwhile, the end is in what it said.
-            let _ = app
-                .node
-                .tell(&who.tenant, &id, &which, Input::Signal(SIGKILL))
-                .await;
+            killer.kill();
             let status = tokio::time::timeout(LAST_WORDS, said.listen(&mut process.output)).await;
             (
                 status.unwrap_or(Some(Status {

@@ -3,6 +3,7 @@ mod event;
 mod exec;
 mod file;
 mod key;
+mod killer;
 mod life;
 mod policy;
 mod port;

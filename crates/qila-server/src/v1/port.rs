@@ -1,6 +1,7 @@
 //! How a port of a sandbox is reached.
 use crate::app::App;
 use crate::body::At;
+use crate::edge::{ENVD, INTERPRETER};
 use crate::gate::Caller;
 use crate::problem::Problem;
 use axum::Json;
@@ -50,6 +51,10 @@ pub(crate) async fn describe(
     let mut needed = BTreeMap::from([("Qila-Sandbox", id.to_string()), ("Qila-Port", port.to_string())]);
     if let Some(token) = &sandbox.traffic_token {
         needed.insert("Qila-Traffic-Token", token.expose_secret().to_owned());
+    }
+    let token = sandbox.access_token.as_ref();
+    if let Some(token) = token.filter(|_| matches!(port, ENVD | INTERPRETER)) {
+        needed.insert("X-Access-Token", token.expose_secret().to_owned());
     }
     Ok(Json(PortView {
         url: format!("{scheme}://{port}-{id}.{domain}{own}/"),

@@ -1,11 +1,13 @@
 //! A program at the other end of a WebSocket.
-use super::exec::{ExecBody, Killer, SizeBody, feed};
+use super::exec::{ExecBody, SizeBody, feed};
+use super::killer::{self, Killer};
 use super::process::{SignalBody, number};
 use super::stream::shown;
 use crate::app::App;
 use crate::body::{At, Sandbox};
-use crate::gate::Caller;
+use crate::gate::{Caller, Place, Share};
 use crate::problem::Problem;
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +15,7 @@ use http::StatusCode;
 use qila_api::{ApiError, Input, Kind, Output, Process, SandboxId, Tenant};
 use serde::Deserialize;
 use serde_json::json;
+use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -21,7 +24,11 @@ const MESSAGE: usize = 1 << 20;
 /// How long a client may take to say what is to be run, and a message to be taken by it.
 const GREETING: Duration = Duration::from_secs(15);
 const TAKING: Duration = Duration::from_secs(60);
-const SIGKILL: i32 = 9;
+/// Messages, and bytes of them, that wait to be taken by the program before no more is read from the client.
+const WAITING: usize = 64;
+const WAITING_BYTES: usize = 256 << 10;
+/// How long a signal may take to be sent.
+const SIGNALLING: Duration = Duration::from_secs(10);
 
 /// What a client says in text; bytes for standard input or the terminal are binary messages.
 #[derive(Deserialize)]
@@ -42,6 +49,8 @@ pub(crate) async fn exec_socket(
     State(app): State<App>,
     Caller(who): Caller,
     At(id): Sandbox,
+    Extension(place): Extension<Place>,
+    Extension(share): Extension<Share>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     // Before anything else: whoever may not see it learns nothing more.
@@ -56,7 +65,11 @@ pub(crate) async fn exec_socket(
     })?;
     let upgrade = upgrade.max_message_size(MESSAGE).max_frame_size(MESSAGE);
     Ok(upgrade
-        .on_upgrade(move |socket| talk(app, who.tenant, id, socket))
+        .on_upgrade(async move |socket| {
+            // The answer, which had them, has been sent long ago.
+            let _kept = (place, share);
+            talk(app, who.tenant, id, socket).await;
+        })
         .into_response())
 }
 
@@ -88,13 +101,8 @@ async fn run(app: &App, tenant: &Tenant, id: &SandboxId, socket: &mut WebSocket)
     let body: ExecBody = serde_json::from_str(&first).map_err(|e| Problem::invalid(e.to_string()))?;
     let mut wish = body.wish(true)?;
     wish.exec.input = true;
-    let process = app.node.exec(tenant, id, wish.exec).await?;
-    let mut killer = Killer::new(
-        &app.node,
-        tenant,
-        id,
-        wish.kill_on_disconnect.then_some(process.pid),
-    );
+    let kill = wish.kill_on_disconnect;
+    let (process, mut killer) = killer::begin(app, tenant, id, wish.exec, kill).await?;
     if let Some(stdin) = wish.stdin {
         feed(process.input.clone(), stdin, false);
     }
@@ -104,7 +112,7 @@ async fn run(app: &App, tenant: &Tenant, id: &SandboxId, socket: &mut WebSocket)
     )
     .await?;
     let until = wish.time.map(|time| Instant::now() + time);
-    let ended = both_ways(app, socket, process, until).await;
+    let ended = both_ways(app, socket, process, &killer, until).await;
     if matches!(ended, Ok(true)) {
         killer.disarm();
     }
@@ -116,18 +124,21 @@ async fn both_ways(
     app: &App,
     socket: &mut WebSocket,
     mut process: Process,
+    killer: &Killer,
     until: Option<Instant>,
 ) -> Result<bool, Problem> {
     let mut until = until;
-    // What the client said last and the program has not taken yet: until then no more is read from the client.
-    let mut waiting: Option<Input> = None;
+    // What the client said and the program has not taken yet. Signals do not wait behind it.
+    let mut waiting: VecDeque<Input> = VecDeque::new();
+    let mut bytes = 0;
     loop {
         let room = async {
-            match waiting.is_some() {
-                true => process.input.reserve().await.ok(),
-                false => std::future::pending().await,
+            match waiting.is_empty() {
+                false => process.input.reserve().await.ok(),
+                true => std::future::pending().await,
             }
         };
+        let listens = waiting.len() < WAITING && bytes < WAITING_BYTES;
         tokio::select! {
             said = process.output.recv() => match said {
                 None => return Err(ApiError::new(Kind::Gone, "the sandbox ended before the program").into()),
@@ -144,24 +155,44 @@ async fn both_ways(
                 }
             },
             permit = room => {
-                if let (Some(permit), Some(input)) = (permit, waiting.take()) {
-                    permit.send(input);
+                if let Some(input) = waiting.pop_front() {
+                    bytes -= length(&input);
+                    // A program that takes nothing any more has ended, which is told by what it says.
+                    if let Some(permit) = permit {
+                        permit.send(input);
+                    }
                 }
             }
-            heard = socket.recv(), if waiting.is_none() => match heard {
-                Some(Ok(Message::Binary(bytes))) => waiting = Some(Input::Bytes(bytes)),
-                Some(Ok(Message::Text(text))) => waiting = Some(word(&text)?),
+            heard = socket.recv(), if listens => match heard {
+                Some(Ok(Message::Binary(said))) => {
+                    bytes += said.len();
+                    waiting.push_back(Input::Bytes(said));
+                }
+                Some(Ok(Message::Text(text))) => match word(&text)? {
+                    Input::Signal(number) => {
+                        // If it has ended meanwhile, the end is in what it says.
+                        let _ = tokio::time::timeout(SIGNALLING, killer.signal(number)).await;
+                    }
+                    input => waiting.push_back(input),
+                },
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return Ok(false),
             },
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
                 until = None;
-                waiting = Some(Input::Signal(SIGKILL));
+                killer.kill();
             }
             () = app.ending.cancelled() => {
                 return Err(ApiError::new(Kind::Busy { retry_after: Duration::from_secs(1) }, "the server ends; the program goes on").into());
             }
         }
+    }
+}
+
+fn length(input: &Input) -> usize {
+    match input {
+        Input::Bytes(bytes) => bytes.len(),
+        _ => 0,
     }
 }
 

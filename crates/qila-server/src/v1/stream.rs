@@ -1,5 +1,6 @@
 //! What a program says, as server-sent events.
-use super::exec::{ExecBody, Killer, feed};
+use super::exec::{ExecBody, feed};
+use super::killer::{self, Killer};
 use super::text;
 use crate::app::App;
 use crate::body::{Asked, At, Body, Sandbox};
@@ -10,7 +11,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use http::HeaderMap;
-use qila_api::{ApiError, Attach, Input, Output, Process, ProcessId, SandboxId, Select};
+use qila_api::{ApiError, Attach, Output, Process, ProcessId, SandboxId, Select};
 use serde::Deserialize;
 use serde_json::json;
 use std::convert::Infallible;
@@ -20,7 +21,6 @@ use utoipa::IntoParams;
 
 /// How often a stream that says nothing shows that it is there.
 pub(crate) const PULSE: Duration = Duration::from_secs(15);
-const SIGKILL: i32 = 9;
 /// How long the sandbox may take to hear that the end was told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -38,14 +38,13 @@ pub(crate) async fn exec_stream(
     let wish = value.wish(true)?;
     // Through a stream of events nothing can be said: what is not given at the start is told by `…/input`.
     let more = wish.exec.input && wish.stdin.is_none();
-    let process = app.node.exec(&who.tenant, &id, wish.exec).await?;
+    let kill = wish.kill_on_disconnect;
+    let (process, killer) = killer::begin(&app, &who.tenant, &id, wish.exec, kill).await?;
     if let Some(stdin) = wish.stdin {
         feed(process.input.clone(), stdin, !more);
     }
-    let kill = wish.kill_on_disconnect.then_some(process.pid);
-    let killer = Killer::new(&app.node, &who.tenant, &id, kill);
     let until = wish.time.map(|time| Instant::now() + time);
-    Ok(listen(process, 0, until, killer))
+    Ok(listen(process, Some(0), until, killer))
 }
 
 /// From where on.
@@ -57,7 +56,8 @@ pub(crate) struct AttachQuery {
     from: Option<u64>,
 }
 
-/// Come back to a program, by its number or by `tag:` and its name. A header `Last-Event-ID` says from where on.
+/// Come back to a program, by its number or by `tag:` and its name. A header `Last-Event-ID` says from where on; events have ids
+/// only where it or `from` is there.
 #[utoipa::path(get, path = "/v1/sandboxes/{sandbox}/processes/{process}/stream", tag = "programs",
     params(("sandbox" = String, Path), ("process" = String, Path), AttachQuery),
     responses((status = 200, description = "Events", content_type = "text/event-stream"), (status = "default", body = Problem, content_type = "application/problem+json")))]
@@ -72,8 +72,8 @@ pub(crate) async fn attach(
     let from = last_event_id(&headers)?.or(query.from);
     let attach = from.map_or(Attach::Now, Attach::From);
     let process = app.node.attach(&who.tenant, &id, &which, attach).await?;
-    let killer = Killer::new(&app.node, &who.tenant, &id, None);
-    Ok(listen(process, from.unwrap_or(0), None, killer))
+    let killer = Killer::idle(&app, &who.tenant, &id, process.pid);
+    Ok(listen(process, from, None, killer))
 }
 
 /// The program of the path.
@@ -102,14 +102,15 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem>
 
 struct Listening {
     process: Process,
-    at: u64,
+    /// Where its output ends as far as it was told; none: nobody said where it began.
+    at: Option<u64>,
     until: Option<Instant>,
     killer: Killer,
     begun: bool,
     ended: bool,
 }
 
-fn listen(process: Process, at: u64, until: Option<Instant>, killer: Killer) -> Response {
+fn listen(process: Process, at: Option<u64>, until: Option<Instant>, killer: Killer) -> Response {
     let listening = Listening {
         process,
         at,
@@ -148,7 +149,7 @@ impl Listening {
                 Ok(said) => said,
                 Err(_) => {
                     self.until = None;
-                    let _ = self.process.input.send(Input::Signal(SIGKILL)).await;
+                    self.killer.kill();
                     self.process.output.recv().await
                 }
             },
@@ -158,7 +159,7 @@ impl Listening {
             let gone = ApiError::new(qila_api::Kind::Gone, "the sandbox ended before the program");
             return Some(event("error", self.at, &json!(Problem::from(gone))));
         };
-        self.at += length(&said);
+        self.at = self.at.map(|at| at + length(&said));
         if matches!(said, Output::Ended(_)) {
             (self.ended, _) = (true, self.killer.disarm());
         }
@@ -167,11 +168,12 @@ impl Listening {
     }
 }
 
-fn event(name: &str, at: u64, data: &serde_json::Value) -> Event {
-    Event::default()
-        .event(name)
-        .id(at.to_string())
-        .data(data.to_string())
+fn event(name: &str, at: Option<u64>, data: &serde_json::Value) -> Event {
+    let event = Event::default().event(name).data(data.to_string());
+    match at {
+        Some(at) => event.id(at.to_string()),
+        None => event,
+    }
 }
 
 /// Bytes of output that this stands for.

@@ -30,11 +30,11 @@ pub(crate) struct ZygoteView {
 pub(crate) enum SourceView {
     /// The host's own system directories.
     Host,
-    /// A directory of the host that holds a root file system.
+    /// A directory of the host that holds a root file system. Empty to who merely may use it.
     Directory(String),
     /// An OCI image: `docker.io/library/python:3.12`, or one with `@sha256:…`.
     Image(String),
-    /// An OCI image layout on the host.
+    /// An OCI image layout on the host. Empty to who merely may use it.
     Layout(String),
     /// A snapshot of a sandbox of yours.
     Snapshot(String),
@@ -76,7 +76,7 @@ pub(crate) struct TemplateView {
     public: bool,
     /// Where its files come from.
     source: SourceView,
-    /// Its policy, as YAML or as the name of a built-in one.
+    /// Its policy, as YAML or as the name of a built-in one. Empty to who merely may use it, unless it is built in.
     policy: String,
     /// Sandboxes kept ready.
     pool: u32,
@@ -113,6 +113,28 @@ impl From<Template> for TemplateView {
     }
 }
 
+/// The template that is there without being made.
+const BASE: &str = "base";
+
+impl TemplateView {
+    /// As it is shown to whoever asks: what a public one says of the host is for admins, and its tenant's own ones are for a tenant.
+    fn to(template: Template, admin: bool) -> TemplateView {
+        let lent = template.public && !admin;
+        let mut view = TemplateView::from(template);
+        if !lent {
+            return view;
+        }
+        if let SourceView::Directory(at) | SourceView::Layout(at) = &mut view.source {
+            at.clear();
+        }
+        if view.id != BASE && qila_policy::preset::find(&view.policy).is_none() {
+            view.policy.clear();
+        }
+        view.reason = view.reason.map(|_| "it could not be made".to_owned());
+        view
+    }
+}
+
 /// List the templates that you may use.
 #[utoipa::path(get, path = "/v1/templates", tag = "templates",
     responses((status = 200, body = Vec<TemplateView>), (status = "default", body = Problem, content_type = "application/problem+json")))]
@@ -121,7 +143,8 @@ pub(crate) async fn list(
     Caller(who): Caller,
 ) -> Result<Json<Vec<TemplateView>>, Problem> {
     let all = app.node.templates(&who.tenant).await?;
-    Ok(Json(all.into_iter().map(TemplateView::from).collect()))
+    let shown = |t| TemplateView::to(t, who.admin);
+    Ok(Json(all.into_iter().map(shown).collect()))
 }
 
 /// A template that is to be made.

@@ -213,3 +213,38 @@ async fn a_template_with_files_or_credentials_of_the_host_needs_an_admin() {
         assert_eq!(answer.status, 200, "{body}: {}", answer.text());
     }
 }
+
+#[tokio::test]
+async fn what_a_public_template_says_of_the_host_is_for_admins() {
+    let server = start().await;
+    let add = |id: &str, public: bool, source: Value, policy: &str| {
+        let template = serde_json::json!({
+            "id": id, "names": [], "public": public, "source": source, "files": null, "policy": policy, "start": null,
+            "ready": null, "pool": 0, "timeout_s": 1, "state": {"state": "failed", "reason": "no /srv/secret"}, "made_ms": 1,
+        });
+        let template = serde_json::from_value(template).unwrap();
+        let mut all = server.node.templates.lock().unwrap();
+        all.push((crate::running::tenant("one"), template));
+    };
+    let at = |kind: &str| serde_json::json!({kind: "/srv/secret"});
+    add("base", true, "host".into(), "version: 1\n");
+    add("directory", true, at("directory"), "version: 1 # secret");
+    add("layout", true, at("layout"), "offline");
+    add("own", false, at("directory"), "version: 1 # secret");
+    let shown = server.ask("GET", "/v1/templates", "").await.json();
+    assert_eq!(shown[0]["policy"], "version: 1\n");
+    assert_eq!(shown[1]["source"], serde_json::json!({"directory": ""}));
+    assert_eq!(shown[1]["policy"], "");
+    assert_eq!(shown[2]["source"], serde_json::json!({"layout": ""}));
+    assert_eq!(shown[2]["policy"], "offline");
+    for lent in 0..3 {
+        assert!(!shown[lent].to_string().contains("secret"), "{shown}");
+    }
+    let admin = server.key_of("one", true, None).await;
+    let all = ask(server.at, "GET", "/v1/templates", &[("x-api-key", &admin)], b"").await;
+    for (list, n) in [(&shown, 3), (&all.json(), 1)] {
+        assert_eq!(list[n]["source"], at("directory"));
+        assert_eq!(list[n]["policy"], "version: 1 # secret");
+        assert_eq!(list[n]["reason"], "no /srv/secret");
+    }
+}

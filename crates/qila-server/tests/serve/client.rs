@@ -5,8 +5,21 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// How long what is sure to come may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until it is so.
+pub async fn until(what: &str, is: impl AsyncFn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is().await {
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
 
 /// An answer.
 #[derive(Debug)]
@@ -62,13 +75,27 @@ pub async fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &st
     }
 }
 
-/// Sends bytes as they are, and reads until the server has nothing more to say or a second is over.
+/// Sends bytes as they are, and reads the head of what is answered.
 pub async fn raw(at: SocketAddr, bytes: &[u8]) -> String {
+    raw_until(at, bytes, |answer| answer.contains("\r\n\r\n")).await
+}
+
+/// Sends bytes as they are, and reads until this has come or the server closes.
+pub async fn raw_until(at: SocketAddr, bytes: &[u8], is: impl Fn(&str) -> bool) -> String {
     let mut stream = TcpStream::connect(at).await.unwrap();
     // The server may answer, and close, before all was sent.
     let _ = stream.write_all(bytes).await;
-    let mut answer = Vec::new();
-    let read = stream.read_to_end(&mut answer);
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), read).await;
-    String::from_utf8_lossy(&answer).into_owned()
+    let mut answer = String::new();
+    let mut piece = [0; 4096];
+    let read = async {
+        while !is(&answer) {
+            match stream.read(&mut piece).await {
+                Ok(0) | Err(_) => return,
+                Ok(n) => answer.push_str(&String::from_utf8_lossy(&piece[..n])),
+            }
+        }
+    };
+    let read = tokio::time::timeout(PATIENCE, read).await;
+    assert!(read.is_ok(), "nothing more comes after {answer:?}");
+    answer
 }

@@ -1,12 +1,12 @@
 //! Ports of sandboxes, through the server.
-use crate::client::ask;
+use crate::client::{ask, until};
 use crate::running::{Running, start, with};
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Extension, Request};
 use axum::routing::{any, get};
 use futures_util::{SinkExt, StreamExt};
-use qila_api::SandboxId;
+use qila_api::{Create, SandboxId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio_tungstenite::tungstenite::Message;
@@ -245,4 +245,85 @@ async fn the_ports_of_the_apis_own_have_their_ways() {
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     assert_eq!(text(&[], "/sandboxes").await, "control");
     server.ask("GET", "/v1/nothing", "").await.problem(404);
+}
+
+#[tokio::test]
+async fn code_is_run_for_whoever_has_the_access_token() {
+    let server = start().await;
+    program(&server, 49_999).await;
+    program(&server, 8080).await;
+    let secure = Create {
+        secure: true,
+        ..Create::from_template("base")
+    };
+    let owner = crate::running::tenant("one");
+    let closed = server.node.make(&owner, secure).id.to_string();
+    let open = server.sandbox().id.to_string();
+    let post = async |id: &str, port: &str, path: &str, token: Option<&str>| {
+        let mut headers = vec![("e2b-sandbox-id", id), ("e2b-sandbox-port", port)];
+        headers.extend(token.map(|t| ("x-access-token", t)));
+        ask(server.at, "POST", path, &headers, b"{}").await
+    };
+    for path in [
+        "/execute",
+        "/",
+        "/contexts/../execute",
+        "/contexts/a/execute",
+        "/contexts/",
+        "/contexts//execute",
+        "/contexts%2f..%2fexecute",
+        "//execute",
+    ] {
+        for wrong in [None, Some(""), Some("its-ow"), Some("its-own2")] {
+            post(&closed, "49999", path, wrong).await.problem(401);
+        }
+        let answer = post(&closed, "49999", path, Some("its-own")).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(!answer.text().contains("its-own"));
+        assert_eq!(post(&open, "49999", path, None).await.status, 200, "{path}");
+    }
+    // E2B's SDKs show no token there, and no code is run.
+    for path in ["/contexts", "/contexts/0a-B", "/contexts/0a-B/restart"] {
+        assert_eq!(post(&closed, "49999", path, None).await.status, 200, "{path}");
+        post(&closed, "49999", path, Some("wrong")).await.problem(401);
+    }
+    assert_eq!(post(&closed, "8080", "/execute", None).await.status, 200);
+    let shown = server
+        .ask("GET", &format!("/v1/sandboxes/{closed}/ports/49999"), "")
+        .await
+        .json();
+    assert_eq!(shown["headers"]["X-Access-Token"], "its-own");
+}
+
+#[tokio::test]
+async fn the_ports_of_one_tenant_leave_places_for_others() {
+    let envd = Router::new().fallback(async || "envd");
+    let server = with(|c| (c.limits.ports, c.envd) = (4, Some(envd))).await;
+    program(&server, 8080).await;
+    let mine = server.sandbox().id;
+    let another = crate::running::tenant("two");
+    let theirs = server
+        .node
+        .make(&another, Create::from_template("base"))
+        .id
+        .to_string();
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        let stream = tokio::net::TcpStream::connect(server.at).await.unwrap();
+        let request = format!("ws://8080-{mine}.localhost/ws")
+            .into_client_request()
+            .unwrap();
+        sockets.push(tokio_tungstenite::client_async(request, stream).await.unwrap().0);
+    }
+    let get = async |id: &str, port: &str| {
+        let headers = [("qila-sandbox", id), ("qila-port", port)];
+        ask(server.at, "GET", "/", &headers, b"").await
+    };
+    for port in ["8080", "49983"] {
+        get(mine.as_str(), port).await.problem(429);
+        assert_eq!(get(&theirs, port).await.status, 200);
+    }
+    sockets.pop();
+    let free = async || get(mine.as_str(), "8080").await.status == 200;
+    until("its place is free", free).await;
 }

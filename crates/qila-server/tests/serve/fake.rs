@@ -1,12 +1,12 @@
 //! A node in memory.
+use crate::inside::program;
 use async_trait::async_trait;
-use bytes::Bytes;
 use qila_api::*;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
@@ -19,10 +19,20 @@ pub struct Fake {
     pub files: Mutex<HashMap<String, Vec<u8>>>,
     pub ports: Mutex<HashMap<u16, SocketAddr>>,
     pub inputs: Mutex<HashMap<u32, mpsc::Sender<Input>>>,
+    /// How programs that read nothing are ended.
+    pub busy: Mutex<HashMap<u32, mpsc::Sender<i32>>>,
     /// Signals that were sent, by process.
     pub signals: std::sync::Arc<Mutex<Vec<(u32, i32)>>>,
     pub created: AtomicUsize,
     pub create_takes: Mutex<Duration>,
+    /// Creations and programs that were asked for.
+    pub begun: AtomicUsize,
+    /// Whether none of them goes on.
+    pub hold: AtomicBool,
+    /// So often nothing can be told to a program.
+    pub deaf: AtomicUsize,
+    /// Files of which not all came.
+    pub broke_off: AtomicUsize,
     /// What the next creation fails with.
     pub fails: Mutex<Option<ApiError>>,
     pub traffic_token: Mutex<Option<String>>,
@@ -36,6 +46,17 @@ fn none<T>(what: &str) -> Result<T> {
 impl Fake {
     fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    async fn begin(&self) {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        while self.hold.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub fn has_begun(&self, n: usize) -> bool {
+        self.begun.load(Ordering::SeqCst) >= n
     }
 
     fn own(&self, tenant: &Tenant, id: &SandboxId) -> Result<Sandbox> {
@@ -100,6 +121,7 @@ impl Fake {
 #[async_trait]
 impl Node for Fake {
     async fn create(&self, tenant: &Tenant, wish: Create) -> Result<Sandbox> {
+        self.begin().await;
         let takes = *self.create_takes.lock().unwrap();
         tokio::time::sleep(takes).await;
         if let Some(error) = self.fails.lock().unwrap().take() {
@@ -214,11 +236,16 @@ impl Node for Fake {
     }
     async fn exec(&self, tenant: &Tenant, id: &SandboxId, exec: Exec) -> Result<Process> {
         self.own(tenant, id)?;
+        self.begin().await;
         let pid = ProcessId(self.number() as u32);
         let (out, output) = mpsc::channel(4);
         let (input, taken) = mpsc::channel(4);
         self.inputs.lock().unwrap().insert(pid.0, input.clone());
-        tokio::spawn(program(pid.0, exec, out, taken, self.signals.clone()));
+        let (end, ends) = mpsc::channel(1);
+        if exec.argv == ["busy"] {
+            self.busy.lock().unwrap().insert(pid.0, end);
+        }
+        tokio::spawn(program(pid.0, exec, out, taken, ends, self.signals.clone()));
         Ok(Process { pid, output, input })
     }
     async fn processes(&self, tenant: &Tenant, id: &SandboxId) -> Result<Vec<ProcessInfo>> {
@@ -261,6 +288,21 @@ impl Node for Fake {
         let Select::Pid(pid) = which else {
             return none("such process");
         };
+        let less = |n: usize| n.checked_sub(1);
+        if self
+            .deaf
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+            .is_ok()
+        {
+            let retry_after = Duration::from_secs(1);
+            return Err(ApiError::new(Kind::Busy { retry_after }, "not now"));
+        }
+        // A signal does not wait behind what is not read.
+        if let (Input::Signal(signal), Some(end)) = (&what, self.busy.lock().unwrap().get(&pid.0)) {
+            self.signals.lock().unwrap().push((pid.0, *signal));
+            let _ = end.try_send(*signal);
+            return Ok(());
+        }
         let input = self.inputs.lock().unwrap().get(&pid.0).cloned();
         match input {
             Some(input) => input.send(what).await.or_else(|_| none("such process")),
@@ -301,7 +343,10 @@ impl Node for Fake {
         self.own(tenant, id)?;
         let mut whole = Vec::new();
         let read = bytes.read_to_end(&mut whole).await;
-        read.map_err(|e| ApiError::invalid(format!("the bytes ended early: {e}")))?;
+        read.map_err(|e| {
+            self.broke_off.fetch_add(1, Ordering::SeqCst);
+            ApiError::invalid(format!("the bytes ended early: {e}"))
+        })?;
         let entry = Fake::entry(path, whole.len());
         self.files.lock().unwrap().insert(path.into(), whole);
         Ok(entry)
@@ -398,71 +443,4 @@ impl Node for Fake {
             .cloned()
             .map_or_else(|| none("such sandbox"), Ok)
     }
-}
-
-type Signals = std::sync::Arc<Mutex<Vec<(u32, i32)>>>;
-
-/// What programs there are: `echo`, `cat`, `exit N`, `bytes`, `flood N`, and `sleep`, which a signal ends.
-async fn program(
-    pid: u32,
-    exec: Exec,
-    out: mpsc::Sender<Output>,
-    mut input: mpsc::Receiver<Input>,
-    signals: Signals,
-) {
-    let ended = |code| {
-        Output::Ended(Status {
-            code: Some(code),
-            signal: None,
-        })
-    };
-    let args: Vec<&str> = exec.argv.iter().map(String::as_str).collect();
-    let end = match args.as_slice() {
-        ["echo", words @ ..] => {
-            let _ = out
-                .send(Output::Stdout(format!("{}\n", words.join(" ")).into()))
-                .await;
-            ended(0)
-        }
-        ["exit", code] => {
-            let _ = out.send(Output::Stderr("no\n".into())).await;
-            ended(code.parse().unwrap())
-        }
-        ["bytes"] => {
-            let _ = out
-                .send(Output::Stdout(Bytes::from_static(&[0xff, 0xfe, 0])))
-                .await;
-            ended(0)
-        }
-        ["flood", n] => {
-            for _ in 0..n.parse::<usize>().unwrap() {
-                if out.send(Output::Stdout(vec![b'x'; 65_536].into())).await.is_err() {
-                    break;
-                }
-            }
-            ended(0)
-        }
-        _ => loop {
-            match input.recv().await {
-                None | Some(Input::End) if args == ["cat"] => break ended(0),
-                None => return,
-                Some(Input::Bytes(bytes)) => drop(out.send(Output::Stdout(bytes)).await),
-                Some(Input::Resize(size)) => {
-                    drop(
-                        out.send(Output::Stderr(format!("{}x{}", size.rows, size.cols).into()))
-                            .await,
-                    );
-                }
-                Some(Input::Signal(signal)) => {
-                    signals.lock().unwrap().push((pid, signal));
-                    break Output::Ended(Status {
-                        code: None,
-                        signal: Some(signal),
-                    });
-                }
-                Some(Input::End) => {}
-            }
-        },
-    };
-    let _ = out.send(end).await;
 }

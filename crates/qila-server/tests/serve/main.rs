@@ -13,6 +13,7 @@ mod client;
 mod document;
 mod edge;
 mod fake;
+mod inside;
 mod once;
 mod pressure;
 mod program;

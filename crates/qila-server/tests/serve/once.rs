@@ -1,4 +1,5 @@
 //! Repeated requests.
+use crate::client::until;
 use crate::running::start;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -74,14 +75,13 @@ async fn a_failure_is_not_remembered_and_a_client_that_leaves_changes_nothing() 
         201
     );
 
-    *server.node.create_takes.lock().unwrap() = Duration::from_millis(300);
+    server.node.hold.store(true, Ordering::SeqCst);
     let key = [("idempotency-key", "left")];
-    let leaves = server.ask_with("POST", "/v1/sandboxes", "{}", &key);
-    assert!(
-        tokio::time::timeout(Duration::from_millis(100), leaves)
-            .await
-            .is_err()
-    );
+    tokio::select! {
+        _ = server.ask_with("POST", "/v1/sandboxes", "{}", &key) => panic!("it is held"),
+        () = until("it has begun", async || server.node.has_begun(3)) => {}
+    }
+    server.node.hold.store(false, Ordering::SeqCst);
     let again = server.ask_with("POST", "/v1/sandboxes", "{}", &key).await;
     assert_eq!(again.status, 201);
     assert!(again.headers.contains_key("idempotency-replayed"));

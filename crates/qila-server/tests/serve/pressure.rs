@@ -1,19 +1,35 @@
 //! Too much at once, clients that vanish, TLS, and the end.
-use crate::client::{ask, raw};
-use crate::running::{start, with};
+use crate::client::{Answer, ask, raw, until};
+use crate::running::{Running, start, with};
 use qila_server::{Config, ServeError};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// Asks until that is refused, where one request each second comes back: of `left`, no more were let through than that makes.
+async fn refused(server: &Running, path: &str, left: u64) -> Answer {
+    let begun = Instant::now();
+    for let_through in 0..100 {
+        let answer = server.ask("GET", path, "").await;
+        if answer.status == 429 {
+            assert!(let_through >= left, "{let_through}");
+            return answer;
+        }
+        assert_eq!(answer.status, 200);
+        assert!(
+            let_through < left + begun.elapsed().as_secs() + 1,
+            "{let_through}"
+        );
+    }
+    panic!("everything is let through");
+}
+
 #[tokio::test]
 async fn beyond_its_rate_a_tenant_waits_and_others_do_not() {
     let mut server = with(|c| (c.limits.rate, c.limits.burst) = (1, 5)).await;
-    for _ in 0..5 {
-        assert_eq!(server.ask("GET", "/v1/policies", "").await.status, 200);
-    }
-    let refused = server.ask("GET", "/v1/policies", "").await;
+    let refused = refused(&server, "/v1/policies", 5).await;
     refused.problem(429);
     assert_eq!(refused.headers["retry-after"], "1");
     server.key = server.key_of("two", false, None).await;
@@ -35,7 +51,7 @@ async fn the_control_plane_has_the_same_bounds_in_its_own_words() {
     let slow = server.ask("GET", "/slow", "").await;
     assert_eq!((slow.status.as_u16(), &slow.json()["code"]), (504, &504.into()));
     assert_eq!(server.ask("GET", "/v1/policies", "").await.status, 200);
-    let refused = server.ask("GET", "/sandboxes", "").await;
+    let refused = refused(&server, "/sandboxes", 0).await;
     assert_eq!(
         (refused.status.as_u16(), &refused.json()["code"]),
         (429, &429.into())
@@ -53,6 +69,17 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     );
     let answer = raw(server.at, head.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+    // Nor where the request itself may take its time.
+    let server = with(|c| c.limits.idle = Duration::from_millis(200)).await;
+    let id = server.sandbox().id;
+    for path in ["exec", "exec/stream"] {
+        let head = format!(
+            "POST /v1/sandboxes/{id}/{path} HTTP/1.1\r\nhost: a\r\nx-api-key: {}\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{{",
+            server.key
+        );
+        let answer = raw(server.at, head.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+    }
 }
 
 #[tokio::test]
@@ -101,18 +128,51 @@ async fn beyond_the_places_a_request_is_turned_away_and_a_stream_gives_its_place
     refused.problem(429);
     assert!(refused.headers.contains_key("retry-after"));
     drop(streams);
-    for _ in 0..100 {
-        if server.ask("GET", "/v1/policies", "").await.status == 200 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let free = async || server.ask("GET", "/v1/policies", "").await.status == 200;
+    until("a client that vanished keeps its place", free).await;
+}
+
+/// A stream of events with this key that has begun.
+async fn stream(server: &Running, key: &str) -> TcpStream {
+    let request = format!("GET /v1/events HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\n\r\n");
+    let mut stream = TcpStream::connect(server.at).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = [0; 15];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    stream
+}
+
+#[tokio::test]
+async fn one_tenant_leaves_places_for_others() {
+    let control = axum::Router::new().route("/sandboxes", axum::routing::get(async || "here"));
+    let server = with(|c| (c.limits.requests, c.control) = (4, Some(control))).await;
+    let other = server.key_of("two", false, None).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(stream(&server, &server.key).await);
     }
-    panic!("a client that vanished keeps its place");
+    server.ask("GET", "/v1/policies", "").await.problem(429);
+    let refused = server.ask("GET", "/sandboxes", "").await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.json()["code"]),
+        (429, &429.into())
+    );
+    let as_other = async |path: &str| {
+        let key = [("x-api-key", other.as_str())];
+        ask(server.at, "GET", path, &key, b"").await.status
+    };
+    assert_eq!(as_other("/v1/policies").await, 200);
+    assert_eq!(as_other("/sandboxes").await, 200);
+    streams.pop();
+    let free = async || server.ask("GET", "/v1/policies", "").await.status == 200;
+    until("its place is free", free).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_requests_at_once_are_all_answered() {
-    let server = Arc::new(with(|c| c.limits.requests = 50).await);
+    // Three quarters of them are one tenant's.
+    let server = Arc::new(with(|c| c.limits.requests = 68).await);
     *server.node.create_takes.lock().unwrap() = Duration::from_millis(50);
     let mut all = tokio::task::JoinSet::new();
     for _ in 0..400 {
@@ -133,16 +193,13 @@ async fn many_requests_at_once_are_all_answered() {
     }
     assert_eq!(made + refused, 400);
     assert!(made >= 50, "{made}");
-    assert_eq!(
-        server.node.created.load(std::sync::atomic::Ordering::SeqCst),
-        made
-    );
+    assert_eq!(server.node.created.load(Ordering::SeqCst), made);
 }
 
 #[tokio::test]
 async fn the_end_lets_requests_finish_and_streams_stop() {
-    let server = with(|c| c.drain = Duration::from_secs(5)).await;
-    *server.node.create_takes.lock().unwrap() = Duration::from_millis(400);
+    let server = with(|c| c.drain = Duration::from_secs(60)).await;
+    server.node.hold.store(true, Ordering::SeqCst);
     let request = format!(
         "GET /v1/events HTTP/1.1\r\nhost: a\r\nx-api-key: {}\r\n\r\n",
         server.key
@@ -155,15 +212,16 @@ async fn the_end_lets_requests_finish_and_streams_stop() {
         let headers = [("x-api-key", key.as_str()), ("content-type", "application/json")];
         ask(at, "POST", "/v1/sandboxes", &headers, b"{}").await
     });
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    server.end.send(()).unwrap();
+    until("it has begun", async || server.node.has_begun(1)).await;
     let begun = Instant::now();
-    assert_eq!(server.served.await.unwrap().cut_off, 0);
-    assert!(begun.elapsed() < Duration::from_secs(3));
-    assert_eq!(slow.await.unwrap().status, 201);
+    server.end.send(()).unwrap();
     let mut rest = String::new();
     stream.read_to_string(&mut rest).await.unwrap();
     assert!(rest.ends_with("0\r\n\r\n"), "a whole answer: {rest}");
+    server.node.hold.store(false, Ordering::SeqCst);
+    assert_eq!(server.served.await.unwrap().cut_off, 0);
+    assert!(begun.elapsed() < Duration::from_secs(50));
+    assert_eq!(slow.await.unwrap().status, 201);
     assert!(TcpStream::connect(at).await.is_err(), "nobody listens any more");
 }
 
@@ -180,7 +238,7 @@ async fn what_does_not_finish_is_cut_off() {
         );
         raw(address, head.as_bytes()).await
     });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    until("it has begun", async || server.node.has_begun(1)).await;
     server.end.send(()).unwrap();
     assert_eq!(server.served.await.unwrap().cut_off, 1);
     assert_eq!(slow.await.unwrap(), "");

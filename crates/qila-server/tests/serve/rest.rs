@@ -1,5 +1,8 @@
 //! Requests that are answered before all of them was sent.
-use crate::running::{Running, start};
+use crate::client::{PATIENCE, until};
+use crate::running::{Running, start, with};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -24,14 +27,14 @@ async fn hear(stream: &mut TcpStream, heard: &mut String, until: impl Fn(&str) -
         }
         true
     };
-    tokio::time::timeout(Duration::from_secs(10), read)
+    tokio::time::timeout(PATIENCE, read)
         .await
         .expect("it says something")
 }
 
 #[tokio::test]
 async fn a_rest_that_comes_late_does_not_cost_the_connection() {
-    let server = start().await;
+    let server = with(|c| c.limits.rest = PATIENCE).await;
     let (mut stream, mut heard) = refused(&server).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     stream.write_all(b"1\r\n}\r\n0\r\n\r\n").await.unwrap();
@@ -71,4 +74,40 @@ async fn before_a_connection_is_closed_the_client_is_told() {
     }
     hear(&mut stream, &mut heard, |h| h.contains("connection: close")).await;
     assert!(heard.is_empty() || heard.contains("connection: close"), "{heard}");
+}
+
+#[tokio::test]
+async fn a_rest_is_not_waited_for_in_a_place() {
+    let answered = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&answered);
+    let server = with(move |c| {
+        c.limits.rest = PATIENCE;
+        c.limits.requests = 1;
+        c.log = Some(Arc::new(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+        }));
+    })
+    .await;
+    let (mut stream, mut heard) = refused(&server).await;
+    until("it is refused", async || answered.load(Ordering::SeqCst) == 1).await;
+    assert_eq!(server.ask("GET", "/v1/policies", "").await.status, 200);
+    stream.write_all(b"0\r\n\r\n").await.unwrap();
+    assert!(
+        hear(&mut stream, &mut heard, |h| h.ends_with('}')).await,
+        "{heard}"
+    );
+    assert!(heard.contains("401") && heard.contains("No valid key"), "{heard}");
+    assert!(!heard.contains("connection: close"), "{heard}");
+}
+
+#[tokio::test]
+async fn a_rest_that_breaks_off_costs_the_connection() {
+    let server = with(|c| c.limits.rest = PATIENCE).await;
+    let (mut stream, mut heard) = refused(&server).await;
+    stream.write_all(b"no length\r\n").await.unwrap();
+    assert!(!hear(&mut stream, &mut heard, |_| false).await);
+    assert!(
+        heard.contains("401") && heard.contains("connection: close"),
+        "{heard}"
+    );
 }

@@ -42,7 +42,7 @@ export async function main(part, checks) {
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms))
 
 /// Waits until something is so.
-export async function until(isSo, ms = 10_000) {
+export async function until(isSo, ms = 30_000) {
   const end = performance.now() + ms
   while (!(await isSo())) {
     if (performance.now() > end) throw new Error('it did not become so in time')

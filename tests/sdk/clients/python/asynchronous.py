@@ -23,7 +23,7 @@ def sandboxed(work):
     return check(function)
 
 
-async def became(true, seconds=10):
+async def became(true, seconds=30):
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.02)

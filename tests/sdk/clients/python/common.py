@@ -62,7 +62,7 @@ def main(part):
     os._exit(0)
 
 
-def until(true, seconds=10.0):
+def until(true, seconds=30.0):
     """Waits until something is so."""
     end = time.monotonic() + seconds
     while not true():

@@ -94,13 +94,16 @@ def pause_and_resume():
 
 @check
 def auto_pause_and_resume():
-    sandbox = create(timeout=1, lifecycle={"on_timeout": "pause"})
+    # Its time is short only once the file is there.
+    sandbox = create(lifecycle={"on_timeout": "pause"})
     sandbox.files.write("a.txt", "a")
+    sandbox.set_timeout(1)
     until(lambda: sandbox.get_info().state == SandboxState.PAUSED)
     raises(TimeoutException, sandbox.files.read, "a.txt")
     assert Sandbox.connect(sandbox.sandbox_id, timeout=60).files.read("a.txt") == "a"
-    sandbox = create(timeout=1, lifecycle={"on_timeout": "pause", "auto_resume": True})
+    sandbox = create(lifecycle={"on_timeout": "pause", "auto_resume": True})
     sandbox.files.write("a.txt", "a")
+    sandbox.set_timeout(1)
     until(lambda: sandbox.get_info().state == SandboxState.PAUSED)
     assert sandbox.files.read("a.txt") == "a"
     assert sandbox.get_info().state == SandboxState.RUNNING
@@ -191,7 +194,7 @@ def private_ports_want_the_traffic_token():
             headers["E2b-Traffic-Access-Token"] = token
         try:
             url = f"{os.environ['E2B_SANDBOX_URL']}/page.txt"
-            return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5).read()
+            return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20).read()
         except urllib.error.HTTPError as error:
             return error.code
 
@@ -213,7 +216,7 @@ def a_port():
     def page():
         try:
             request = urllib.request.Request(url, headers={"Host": host})
-            return urllib.request.urlopen(request, timeout=5).read() == b"a page"
+            return urllib.request.urlopen(request, timeout=20).read() == b"a page"
         except urllib.error.HTTPError:
             return False
 

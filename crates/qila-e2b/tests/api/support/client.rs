@@ -8,8 +8,17 @@ use http_body_util::BodyExt;
 use qila_api::Node;
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tower::ServiceExt;
+
+/// Waits until it is so.
+pub async fn until(what: &str, is: impl AsyncFn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is().await {
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
 
 pub struct Client {
     pub node: Arc<Fake>,

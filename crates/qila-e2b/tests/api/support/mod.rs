@@ -11,5 +11,5 @@ pub mod files;
 pub mod node;
 pub mod program;
 
-pub use client::{Answer, Client, Reading, envelope, envelopes};
-pub use node::{Fake, KEY, OTHER_KEY};
+pub use client::{Answer, Client, Reading, envelope, envelopes, until};
+pub use node::{ADMIN_KEY, Fake, KEY, OTHER_KEY};

@@ -19,6 +19,7 @@ use tokio::io::AsyncSeekExt;
 use tokio::sync::mpsc;
 
 pub const KEY: &str = "qila_00000000000000000000000000000000000000000000000000000000000000aa";
+pub const ADMIN_KEY: &str = "qila_00000000000000000000000000000000000000000000000000000000000000cc";
 pub const OTHER_KEY: &str = "qila_00000000000000000000000000000000000000000000000000000000000000bb";
 
 pub struct Keys;
@@ -27,7 +28,7 @@ pub struct Keys;
 impl Authenticator for Keys {
     async fn authenticate(&self, key: &SecretString) -> Result<Option<Principal>> {
         let tenant = match key.expose_secret() {
-            KEY => "one",
+            KEY | ADMIN_KEY => "one",
             OTHER_KEY => "two",
             "broken" => return Err(ApiError::new(Kind::Internal, "the node failed")),
             _ => return Ok(None),
@@ -35,7 +36,7 @@ impl Authenticator for Keys {
         Ok(Some(Principal {
             tenant: Tenant::parse(tenant).unwrap(),
             key: "k".into(),
-            admin: false,
+            admin: key.expose_secret() == ADMIN_KEY,
         }))
     }
 }
@@ -52,7 +53,7 @@ pub struct Fake {
     next: AtomicU64,
     pub boxes: Mutex<BTreeMap<SandboxId, Box_>>,
     snapshots: Mutex<Vec<(Tenant, Snapshot, PathBuf)>>,
-    templates: Mutex<Vec<(Option<Tenant>, Template)>>,
+    pub templates: Mutex<Vec<(Option<Tenant>, Template)>>,
     pub execs: AtomicU64,
     /// Where what stands in for the interpreter listens, once it was started.
     pub interpreter: Mutex<Option<u16>>,
@@ -96,7 +97,7 @@ impl Fake {
             public: true,
             source: Source::Host,
             files: None,
-            policy: "base".into(),
+            policy: "offline".into(),
             start: None,
             ready: None,
             pool: 0,
