@@ -18,6 +18,8 @@ impl Backend for Container {
             namespaces: &[User, Mount, Pid, Net, Ipc, Uts, Cgroup],
             controllers: &["memory", "pids", "cpu", "io"],
             missing: None,
+            engine: None,
+            by_name: None,
         }
     }
 

@@ -21,6 +21,8 @@ impl Backend for Process {
             namespaces: &[User, Mount, Pid, Net],
             controllers: &[],
             missing: None,
+            engine: None,
+            by_name: None,
         }
     }
 

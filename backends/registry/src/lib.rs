@@ -6,7 +6,11 @@ use qila_sandbox::Backend;
 use qila_types::Tier;
 
 /// Every backend, weakest wall first.
-pub const ALL: &[&dyn Backend] = &[&qila_backend_process::Process, &qila_backend_container::Container];
+pub const ALL: &[&dyn Backend] = &[
+    &qila_backend_process::Process,
+    &qila_backend_container::Container,
+    &qila_backend_gvisor::Gvisor,
+];
 
 /// What every backend can do.
 pub fn capabilities() -> Vec<Capabilities> {

@@ -34,7 +34,13 @@ pub(crate) fn doctor(args: &Doctor) -> Result<u8, Fail> {
             .collect();
         let names: Vec<_> = tiers
             .iter()
-            .map(|t| serde_json::json!({"tier": t.tier, "usable": usable}))
+            .map(|t| {
+                let why = t.missing.as_ref().map(|m| &m.reason);
+                serde_json::json!({
+                    "tier": t.tier, "usable": usable && t.missing.is_none(), "missing": why, "engine": t.engine,
+                    "by_name": t.by_name,
+                })
+            })
             .collect();
         print(&serde_json::json!({"facts": facts, "findings": list, "tiers": names}).to_string());
         return Ok(u8::from(!usable));
@@ -51,12 +57,22 @@ pub(crate) fn doctor(args: &Doctor) -> Result<u8, Fail> {
         }
     }
     for tier in &tiers {
+        let ok = usable && tier.missing.is_none();
+        let mut says = tier.tier.to_string();
+        if let Some(engine) = &tier.engine {
+            says = format!("{says}: {}", engine.program);
+        }
+        if let Some(missing) = &tier.missing {
+            says = format!("{says}: {}", missing.reason);
+        }
         print(&format!(
-            "{} {:18} {}",
-            if usable { "ok  " } else { "MISS" },
-            "tier",
-            tier.tier
+            "{} {:18} {says}",
+            if ok { "ok  " } else { "MISS" },
+            "tier"
         ));
+        if let Some(missing) = &tier.missing {
+            print(&format!("     {:18} fix: {}", "", missing.fix));
+        }
     }
     Ok(u8::from(!usable))
 }

@@ -1,7 +1,7 @@
 //! Starting the agent: every restriction is put on between fork and exec, in the order that each needs.
 use alloc::ffi::CString;
 use alloc::vec::Vec;
-use qila_sys::fork::{Fork, Namespaces, exit_now, fork};
+use qila_sys::fork::{self, exit_now};
 use qila_sys::landlock::{Ruleset, fs as right};
 use qila_sys::seccomp::Instruction;
 use qila_sys::{caps, exec, seccomp, signal};
@@ -43,6 +43,10 @@ pub(crate) struct Around<'a> {
     pub landlock: Option<&'a Landlock>,
     /// Seccomp filter.
     pub filter: &'a [u8],
+    /// Whether it is an engine: it keeps capabilities, and of the Landlock rules only those for ports are put on it.
+    pub engine: bool,
+    /// Whether there is no capability to give up: nothing is asked of a kernel that may not know how.
+    pub bare: bool,
 }
 
 /// Forks and execs. `terminal` is the agent's end of its terminal, if it has one; `streams` are its standard streams, if they are
@@ -55,13 +59,13 @@ pub(crate) fn start(
     streams: Option<[BorrowedFd<'_>; 3]>,
 ) -> Result<Agent, Errno> {
     let (told, teller) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    match fork(Namespaces::NONE)? {
-        Fork::Child => {
+    match fork::plain()? {
+        None => {
             let errno = become_agent(start, terminal, streams);
             let _ = rustix::io::write(&teller, &errno.raw_os_error().to_ne_bytes());
             exit_now(127)
         }
-        Fork::Parent { pid, .. } => {
+        Some(pid) => {
             drop(teller);
             until_told(pid, &told)?;
             let mut raw = [0u8; 4];
@@ -72,6 +76,14 @@ pub(crate) fn start(
                 Err(e) => Err(e),
             }
         }
+    }
+}
+
+/// Becomes the agent, in the session and with the streams that there are. Returns only on failure.
+pub(crate) fn replace(start: &Around<'_>) -> Errno {
+    match restricted(start) {
+        Ok((argv, env)) => run_program(start, &argv, &env),
+        Err(e) => e,
     }
 }
 
@@ -118,6 +130,11 @@ fn prepare(
         rustix::stdio::dup2_stdout(terminal)?;
         rustix::stdio::dup2_stderr(terminal)?;
     }
+    restricted(start)
+}
+
+/// Puts on all that is put around a program.
+fn restricted(start: &Around<'_>) -> Result<(Strings, Strings), Errno> {
     let argv = strings(start.argv)?;
     let env = strings(start.env)?;
     let cwd = CString::new(start.cwd.to_vec()).map_err(|_| Errno::INVAL)?;
@@ -132,10 +149,14 @@ fn prepare(
         }
         rustix::thread::sched_setaffinity(None, &set)?;
     }
-    caps::drop_all().or_else(already_dropped)?;
+    if !start.engine && !start.bare {
+        caps::drop_all().or_else(already_dropped)?;
+    }
     caps::no_new_privs()?;
-    if let Some(rules) = start.landlock {
-        confine(rules)?;
+    match start.landlock {
+        Some(rules) if start.engine => close_ports(rules)?,
+        Some(rules) => confine(rules)?,
+        None => {}
     }
     signal::reset_all()?;
     exec::cloexec_from(3)?;
@@ -202,6 +223,18 @@ pub(crate) fn confine(rules: &Landlock) -> Result<(), Errno> {
         set.allow_path(fd.as_fd(), rights)?;
     }
     for port in rules.connect.iter().flatten() {
+        set.allow_connect(*port)?;
+    }
+    set.restrict_self()
+}
+
+/// Puts the rules for ports on the calling process, for good, and no others.
+fn close_ports(rules: &Landlock) -> Result<(), Errno> {
+    let Some(ports) = &rules.connect else {
+        return Ok(());
+    };
+    let set = Ruleset::ports(rules.abi)?;
+    for port in ports {
         set.allow_connect(*port)?;
     }
     set.restrict_self()

@@ -9,6 +9,8 @@ extern crate alloc;
 
 mod account;
 mod agent;
+mod engine;
+mod inner;
 mod serve;
 mod served;
 
@@ -25,6 +27,9 @@ const CONTROL: u32 = 3;
 qila_sys::program!(program);
 
 fn program() -> i32 {
+    if qila_sys::exec::is_closed(CONTROL) {
+        return inner::run();
+    }
     // Whatever goes wrong from here on, the launcher sees the socket close and treats it as the end of the run.
     match run() {
         Ok(()) => 0,
@@ -42,7 +47,8 @@ fn run() -> Result<(), Errno> {
     let begin: Begin = decode(buffer.get(..n).unwrap_or(&[])).map_err(|_| Errno::PROTO)?;
     drop(buffer);
     match begin {
-        Begin::Run(start) => serve::serve(&control, &start),
+        Begin::Run(start) => serve::serve(&control, &start, false),
+        Begin::Engine(engine) => engine::serve(&control, &engine),
         Begin::Serve(cage) => served::serve(control, &cage, fds),
     }
 }

@@ -15,8 +15,8 @@ struct Ended {
     signal: Option<i32>,
 }
 
-/// Runs the agent to its end.
-pub(crate) fn serve(control: &OwnedFd, start: &Start) -> Result<(), Errno> {
+/// Runs the agent to its end, or the engine that it is in.
+pub(crate) fn serve(control: &OwnedFd, start: &Start, engine: bool) -> Result<(), Errno> {
     let signals = SignalFd::new(&[SIGCHLD])?;
     let terminal = match start.terminal {
         Some(size) => Some(open_terminal(control, size)?),
@@ -30,6 +30,8 @@ pub(crate) fn serve(control: &OwnedFd, start: &Start) -> Result<(), Errno> {
         cpus: &start.cpus,
         landlock: Some(&start.landlock),
         filter: &start.filter,
+        engine,
+        bare: false,
     };
     let agent = match agent::start(&around, terminal.as_ref(), None) {
         Ok(agent) => agent,

@@ -15,7 +15,7 @@ mod planner;
 mod refusal;
 mod view;
 
-pub use capabilities::Capabilities;
+pub use capabilities::{Capabilities, Engine, Missing};
 pub use cgroup::{CgroupPlan, Freezer};
 pub use environment::{Caller, EnvVar, Seat};
 pub use facts::{

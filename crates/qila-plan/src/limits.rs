@@ -99,7 +99,8 @@ fn memory(ask: &Ask<'_>, ledger: &mut Ledger<'_>, out: &mut Limits) {
         ledger.enforced(CLAUSE, by, false);
         return;
     }
-    if limit.hard {
+    // What an engine and the agent in it use cannot be told apart by looking at processes.
+    if limit.hard || caps.engine.is_some() {
         let (reason, fix) = if caps.uses("memory") {
             no_cgroup(facts, "memory")
         } else {
@@ -142,6 +143,15 @@ fn processes(ask: &Ask<'_>, ledger: &mut Ledger<'_>, out: &mut Limits) {
     } = *ask;
     const CLAUSE: &str = "resources.processes";
     let Some(limit) = wanted.processes else { return };
+    if let Some(engine) = &caps.engine {
+        out.each.push(Limit {
+            what: LimitKind::Processes,
+            value: u64::from(limit) + 1,
+        });
+        let by = format!("RLIMIT_NPROC, counted by {}", engine.name);
+        ledger.enforced(CLAUSE, &by, false);
+        return;
+    }
     if (caps.uses("pids") || facts.uid == 0)
         && let Some(by) = out.cgroup.processes(&facts.cgroups, run, limit)
     {

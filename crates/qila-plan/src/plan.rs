@@ -1,4 +1,5 @@
 //! The plan: immutable, printable, complete.
+use crate::capabilities::Engine;
 use crate::cgroup::CgroupPlan;
 use crate::environment::EnvVar;
 use crate::network::NetworkPlan;
@@ -61,6 +62,8 @@ pub struct Walls {
     pub(crate) view: View,
     pub(crate) network: NetworkPlan,
     pub(crate) cgroup: CgroupPlan,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) engine: Option<Engine>,
 }
 
 /// What is done, in full. Made by [`crate::plan`] only; its fields are read, never written.
@@ -76,6 +79,8 @@ pub struct Plan {
     pub(crate) landlock: Landlock,
     #[serde(skip)]
     pub(crate) filter: Vec<u8>,
+    #[serde(skip)]
+    pub(crate) engine_filter: Vec<u8>,
     pub(crate) syscalls: String,
     pub(crate) accounting: Option<Accounting>,
     pub(crate) timers: Timers,
@@ -99,9 +104,9 @@ impl Walls {
     readers! {
         /// The tier.
         tier: Tier,
-        /// User id inside and outside.
+        /// User id outside, and inside where there is no engine.
         uid: u32,
-        /// Group id inside and outside.
+        /// Group id outside, and inside where there is no engine.
         gid: u32,
         /// Namespaces to make.
         namespaces: [Namespace],
@@ -111,6 +116,8 @@ impl Walls {
         network: NetworkPlan,
         /// Cgroups to make.
         cgroup: CgroupPlan,
+        /// The engine that the agent runs in, if there is one. To it the user is user 0 of the sandbox's user namespace.
+        engine: Option<Engine>,
     }
 }
 
@@ -136,6 +143,8 @@ impl Plan {
         landlock: Landlock,
         /// Seccomp filter, in the kernel's layout.
         filter: [u8],
+        /// The same for the engine, if there is one.
+        engine_filter: [u8],
         /// Memory accounting by the guest.
         accounting: Option<Accounting>,
         /// Limits that the launcher watches.
@@ -163,6 +172,8 @@ impl Plan {
         network: NetworkPlan,
         /// Cgroups to make.
         cgroup: CgroupPlan,
+        /// The engine that the agent runs in, if there is one.
+        engine: Option<Engine>,
     }
 
     /// SHA-256 over the printed form, in hexadecimal.

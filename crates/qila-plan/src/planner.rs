@@ -72,8 +72,13 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
         fix,
         nearest: None,
     };
-    if let Some(missing) = caps.missing {
-        return Err(fixed("isolation", missing.into(), String::new()));
+    if let Some(missing) = &caps.missing {
+        return Err(fixed("isolation", missing.reason.clone(), missing.fix.clone()));
+    }
+    if let (Some(_), Some(engine)) = (&caller.seat, &caps.engine) {
+        let reason = format!("a sandbox that is served cannot be made in {} yet", engine.name);
+        let fix = "use `isolation: container`".into();
+        return Err(fixed("isolation", reason, fix));
     }
     if let Availability::No { reason, fix } = &facts.user_namespaces {
         return Err(fixed("isolation", reason.clone(), fix.clone()));
@@ -123,9 +128,15 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
     if let Some(seat) = &caller.seat {
         landlock::renewable(&mut landlock, &seat.home);
     }
-    let unix = unix_sockets(policy, &view, &mut ledger);
+    let unix = unix_sockets(policy, caps, &view, &mut ledger);
     let (filter, syscalls) =
         filter(policy, caps, &limits, unix).map_err(|e| fixed("syscalls", e, String::new()))?;
+    let engine_filter = match &caps.engine {
+        Some(_) => {
+            bytes(&qila_seccomp::Spec::for_engine()).map_err(|e| fixed("syscalls", e, String::new()))?
+        }
+        None => Vec::new(),
+    };
     describe(policy, caps, &network, facts, &mut ledger);
     if let Some(refusal) = ledger.refusal {
         return Err(refusal);
@@ -147,6 +158,7 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
             view,
             network,
             cgroup: limits.cgroup,
+            engine: caps.engine.clone(),
         },
         argv: caller.argv.clone(),
         cwd: caller.cwd.clone(),
@@ -154,6 +166,7 @@ pub fn plan(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal>
         cpus: limits.cpus,
         landlock,
         filter,
+        engine_filter,
         syscalls,
         accounting: limits.accounting,
         timers,
@@ -206,6 +219,16 @@ pub fn choose(tiers: &[Capabilities], request: &Request<'_>) -> Result<Chosen, R
     }
     let mut passed_over = Vec::new();
     for caps in strongest_first {
+        if let (Some(why), None) = (caps.by_name, &caps.missing) {
+            passed_over.push(Refusal {
+                clause: "isolation".into(),
+                tier: caps.tier,
+                reason: why.into(),
+                fix: format!("`isolation: {}` uses it", caps.tier),
+                nearest: None,
+            });
+            continue;
+        }
         match plan(caps, request) {
             Ok(plan) => return Ok(Chosen { plan, passed_over }),
             Err(refusal) => passed_over.push(refusal),
@@ -234,8 +257,21 @@ fn plan_with(caps: &Capabilities, request: &Request<'_>) -> Result<Plan, Refusal
 
 /// Whether unix sockets may be made. No wall but this one tells a socket of the host from one made inside, in a directory that
 /// both write; what listened there at the launch is covered in the view.
-fn unix_sockets(policy: &Policy, view: &view::View, ledger: &mut Ledger<'_>) -> bool {
+fn unix_sockets(policy: &Policy, caps: &Capabilities, view: &view::View, ledger: &mut Ledger<'_>) -> bool {
     let shared = view.writes_host_directory();
+    if let Some(engine) = &caps.engine {
+        if shared && policy.network.unix_sockets == Some(true) {
+            let reason = format!("{} reaches no socket of the host", engine.name);
+            ledger.refuse(
+                "network.unix_sockets",
+                reason,
+                "use `isolation: container`".into(),
+            );
+        }
+        let by = format!("{}, in which sockets of the host are none", engine.name);
+        ledger.enforced("network.unix_sockets", &by, false);
+        return policy.network.unix_sockets.unwrap_or(true);
+    }
     let allowed = policy.network.unix_sockets.unwrap_or(!shared);
     let (by, weaker) = match (allowed, shared) {
         (true, true) => (
@@ -266,16 +302,26 @@ fn filter(
         allow_unix,
     };
     let spec = qila_seccomp::Spec::from_policy(&policy.syscalls, flags).map_err(|e| e.to_string())?;
+    let filter = bytes(&spec)?;
+    let summary = format!(
+        "{:?} list, {} instructions",
+        policy.syscalls.base,
+        filter.len() / 8
+    );
+    Ok((filter, summary))
+}
+
+/// A filter in the kernel's layout.
+fn bytes(spec: &qila_seccomp::Spec) -> Result<Vec<u8>, String> {
     let arch = qila_seccomp::Arch::native().ok_or("no system call table for this processor")?;
-    let filter = qila_seccomp::compile(&spec, arch).map_err(|e| e.to_string())?;
+    let filter = qila_seccomp::compile(spec, arch).map_err(|e| e.to_string())?;
     let mut bytes = Vec::with_capacity(filter.len() * 8);
     for i in &filter {
         bytes.extend(i.code.to_ne_bytes());
         bytes.extend([i.jt, i.jf]);
         bytes.extend(i.k.to_ne_bytes());
     }
-    let summary = format!("{:?} list, {} instructions", policy.syscalls.base, filter.len());
-    Ok((bytes, summary))
+    Ok(bytes)
 }
 
 fn describe(
@@ -286,9 +332,13 @@ fn describe(
     ledger: &mut Ledger<'_>,
 ) {
     let abi = facts.landlock_abi;
+    let second = match &caps.engine {
+        Some(engine) => format!("{} as second wall", engine.name),
+        None => format!("Landlock ABI {abi} as second wall"),
+    };
     ledger.enforced(
         "filesystem",
-        &format!("a private root in a mount namespace, read-only binds; Landlock ABI {abi} as second wall"),
+        &format!("a private root in a mount namespace, read-only binds; {second}"),
         false,
     );
     let by = match network {
@@ -319,7 +369,14 @@ fn describe(
         };
         ledger.enforced("budgets", by, false);
     }
-    ledger.enforced("syscalls", &format!("seccomp{ipc}"), false);
+    let by = match &caps.engine {
+        Some(engine) => format!(
+            "{}, in it the policy's seccomp filter; around it another",
+            engine.name
+        ),
+        None => format!("seccomp{ipc}"),
+    };
+    ledger.enforced("syscalls", &by, false);
     ledger.enforced("environment", "a clean environment", false);
 }
 

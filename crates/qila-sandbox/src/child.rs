@@ -51,15 +51,19 @@ fn build(plan: &Walls, control: &OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::
     let (ca, doors) = wait_for_go(control)?;
     named("joining the cgroups", cgroup::enter(plan.cgroup(), &doors))?;
     drop(doors);
-    let (builder, sources) = Builder::new(plan.view())?;
+    let (builder, sources) = Builder::new(plan.view(), plan.engine().as_ref())?;
     if plan.namespaces().contains(&Namespace::Cgroup) {
         named("entering a cgroup namespace", unshare(Namespaces::CGROUP))?;
     }
     if plan.namespaces().contains(&Namespace::Uts) {
         named("naming the host", rustix::system::sethostname(b"qila"))?;
     }
-    builder.build(sources, &ca)?.enter()?;
-    become_program(control, guest, stdio)
+    let built = builder.build(sources, &ca)?;
+    match plan.engine() {
+        None => built.enter()?,
+        Some(_) => built.enter_engine(guest)?,
+    }
+    become_program(control, guest, stdio, plan.engine().is_some())
 }
 
 /// What the child makes for itself, from the start on.
@@ -72,7 +76,7 @@ fn own(namespace: Namespace) -> Namespaces {
     }
 }
 
-/// One user, one group, the same inside and outside.
+/// One user, one group, the same inside and outside; an engine wants to be user 0 of its namespace.
 fn identity(plan: &Walls) -> Result<(), Failed> {
     let put = |file: &str, text: String| {
         let fd = openat(
@@ -83,14 +87,15 @@ fn identity(plan: &Walls) -> Result<(), Failed> {
         )?;
         rustix::io::write(&fd, text.as_bytes()).map(drop)
     };
+    let inside = |id: u32| if plan.engine().is_some() { 0 } else { id };
     named("mapping groups", put("setgroups", "deny".into()))?;
     named(
         "mapping the group",
-        put("gid_map", format!("{0} {0} 1", plan.gid())),
+        put("gid_map", format!("{} {} 1", inside(*plan.gid()), plan.gid())),
     )?;
     named(
         "mapping the user",
-        put("uid_map", format!("{0} {0} 1", plan.uid())),
+        put("uid_map", format!("{} {} 1", inside(*plan.uid()), plan.uid())),
     )
 }
 
@@ -106,7 +111,12 @@ fn wait_for_go(control: &OwnedFd) -> Result<(Vec<u8>, Vec<OwnedFd>), Failed> {
     Ok((buffer, doors))
 }
 
-fn become_program(control: &OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::Stdio) -> Result<(), Failed> {
+fn become_program(
+    control: &OwnedFd,
+    guest: BorrowedFd<'_>,
+    stdio: &crate::Stdio,
+    engine: bool,
+) -> Result<(), Failed> {
     // The descriptors are moved out of the way first: any of them may sit on a number that is about to be overwritten.
     let high = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 16);
     let [guest, control] = [guest, control.as_fd()].map(high);
@@ -120,7 +130,9 @@ fn become_program(control: &OwnedFd, guest: BorrowedFd<'_>, stdio: &crate::Stdio
     named("standard output", output.and_then(rustix::stdio::dup2_stdout))?;
     named("standard error", error.and_then(rustix::stdio::dup2_stderr))?;
     named("control socket", exec::place(control.as_fd(), CONTROL))?;
-    named("giving up capabilities", caps::drop_all())?;
+    if !engine {
+        named("giving up capabilities", caps::drop_all())?;
+    }
     named("giving up privileges for good", caps::no_new_privs())?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let name = CString::new("qila-guest").map_err(|_| ("naming the guest".to_owned(), Errno::INVAL))?;

@@ -7,7 +7,7 @@ use qila_plan::{Namespace, Plan, Walls};
 use qila_sys::fork::{Fork, Namespaces, exit_now, fork_into};
 use qila_sys::pass;
 use qila_wire::served::Cage;
-use qila_wire::{Begin, MAX_PACKET, Order, Report, Size, Start, decode, encode};
+use qila_wire::{Begin, Engine, MAX_PACKET, Order, Report, Size, Start, decode, encode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, mkdir};
@@ -26,7 +26,11 @@ pub struct Sandbox {
     doors: Vec<OwnedFd>,
     process: Option<Undo>,
     undos: Undos,
+    wrap: Option<Wrap>,
 }
+
+/// Puts an engine around the program that the guest is to start.
+pub type Wrap = fn(&Plan, Start) -> Result<Engine, LaunchError>;
 
 /// What the gateway listens on.
 #[derive(Debug)]
@@ -129,6 +133,18 @@ impl Sandbox {
         Sandbox::of(plan.walls(), ground, born)
     }
 
+    /// The same, with an engine around the agent.
+    pub fn spawn_around(
+        plan: &Plan,
+        guest: BorrowedFd<'_>,
+        stdio: Stdio,
+        wrap: Wrap,
+    ) -> Result<Sandbox, LaunchError> {
+        let mut sandbox = Sandbox::spawn(plan, guest, stdio)?;
+        sandbox.wrap = Some(wrap);
+        Ok(sandbox)
+    }
+
     /// Takes a first process over, wherever it was forked.
     pub fn of(walls: &Walls, ground: Ground, born: Born) -> Result<Sandbox, LaunchError> {
         // Whatever fails from here on, the process goes before the cgroups that it is to be in.
@@ -141,6 +157,7 @@ impl Sandbox {
             doors: Vec::new(),
             process: Some(Undo::Process(born.pidfd)),
             undos: ground.undos,
+            wrap: None,
         };
         if walls.cgroup().born_in.is_none() {
             // While the child makes its namespaces: it joins when it is let go on, before the agent's view exists.
@@ -222,7 +239,11 @@ impl Sandbox {
             terminal,
             accounting: plan.accounting().clone(),
         };
-        let packet = encode(&Begin::Run(start)).map_err(|_| LaunchError::Program(Errno::TOOBIG))?;
+        let begin = match self.wrap {
+            None => Begin::Run(start),
+            Some(wrap) => Begin::Engine(wrap(plan, start)?),
+        };
+        let packet = encode(&begin).map_err(|_| LaunchError::Program(Errno::TOOBIG))?;
         // Said before the guest is there to hear it: it need not wait.
         self.tell("speaking to the guest", &packet, &[])?;
         let mut controlling = None;

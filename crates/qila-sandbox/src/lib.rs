@@ -18,6 +18,6 @@ pub mod zygote;
 pub use backend::{Backend, Stdio};
 pub use cgroup::{Counters, counters, doors};
 pub use error::LaunchError;
-pub use launch::{Born, Ground, Listening, Sandbox, bear};
+pub use launch::{Born, Ground, Listening, Sandbox, Wrap, bear};
 pub use restack::{Restack, restack};
 pub use undo::{Undo, sweep_cgroup};

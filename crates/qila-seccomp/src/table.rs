@@ -316,6 +316,16 @@ pub(crate) const ALLOWED: &[(u32, &str)] = &[
     (libc::SYS_mkdir as u32, "mkdir"),
 ];
 
+/// What an engine needs to make a sandbox of its own inside ours: capabilities of the sandbox's user namespace, no more.
+pub(crate) const ENGINE: &[(u32, &str)] = &[
+    (libc::SYS_mount as u32, "mount"),
+    (libc::SYS_umount2 as u32, "umount2"),
+    (libc::SYS_pivot_root as u32, "pivot_root"),
+    (libc::SYS_chroot as u32, "chroot"),
+    (libc::SYS_setns as u32, "setns"),
+    (libc::SYS_unshare as u32, "unshare"),
+];
+
 /// Allowed if the arguments are harmless.
 pub(crate) const CHECKED: &[(u32, &str, Check, &str)] = &[
     (

@@ -61,6 +61,24 @@ pub fn clear() -> Result<()> {
     check(unsafe { call!(libc::SYS_capset, &raw const header, none.as_ptr()) }).map(drop)
 }
 
+/// Whether the calling thread has no capability, nor any that it could take or hand on.
+pub fn none() -> Result<bool> {
+    let mut header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let mut data = [Data {
+        effective: 0,
+        permitted: 0,
+        inheritable: 0,
+    }; 2];
+    // SAFETY: version 3 takes a header and an array of two, both of which outlive the call.
+    check(unsafe { call!(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) })?;
+    Ok(data
+        .iter()
+        .all(|d| d.effective == 0 && d.permitted == 0 && d.inheritable == 0))
+}
+
 /// Refuses, for this process and all it starts, any gain of privilege by exec.
 pub fn no_new_privs() -> Result<()> {
     // SAFETY: takes integers only.

@@ -7,6 +7,9 @@ use core::ffi::CStr;
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 
+/// Past the last descriptor that there can be; larger numbers some kernels take for negative ones.
+const LAST: u32 = i32::MAX.unsigned_abs();
+
 fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
     list.iter()
         .map(|s| s.as_ptr())
@@ -44,14 +47,44 @@ pub fn exec_path(program: &CStr, argv: &[CString], env: &[CString]) -> Errno {
 /// Closes every descriptor from `first` on.
 pub fn close_from(first: u32) -> Result<()> {
     // SAFETY: only descriptors are closed; callers use this right before exec or in a child that owns none of them.
-    crate::check(unsafe { call!(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
+    crate::check(unsafe { call!(libc::SYS_close_range, first, LAST, 0) }).map(drop)
 }
 
 /// Marks every descriptor from `first` on close-on-exec.
 pub fn cloexec_from(first: u32) -> Result<()> {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
     // SAFETY: only flags of descriptors change.
-    crate::check(unsafe { call!(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
+    let all = crate::check(unsafe { call!(libc::SYS_close_range, first, LAST, CLOSE_RANGE_CLOEXEC) });
+    match all {
+        // Kernels before 5.9, and those that agents are given by an engine.
+        Err(Errno::NOSYS) => one_by_one(first),
+        other => other.map(drop),
+    }
+}
+
+fn one_by_one(first: u32) -> Result<()> {
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let most = most
+        .and_then(|m| u32::try_from(m).ok())
+        .unwrap_or(1 << 20)
+        .min(1 << 20);
+    for number in first..most {
+        // SAFETY: only a flag of a descriptor changes.
+        match crate::check(unsafe { call!(libc::SYS_fcntl, number, libc::F_SETFD, libc::FD_CLOEXEC) }) {
+            Ok(_) | Err(Errno::BADF) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Whether nothing is behind a number.
+pub fn is_closed(number: u32) -> bool {
+    // SAFETY: fcntl only looks whether the descriptor is open.
+    matches!(
+        crate::check(unsafe { call!(libc::SYS_fcntl, number, libc::F_GETFD) }),
+        Err(Errno::BADF)
+    )
 }
 
 /// Takes over a descriptor that this program was started with. Each may be taken once.

@@ -115,6 +115,24 @@ impl Ruleset {
         Ok(Ruleset { fd, fs: attr.fs })
     }
 
+    /// Handles TCP ports alone (ABI 4): what is mounted and opened is left alone, so that mounts may still change.
+    pub fn ports(abi: u32) -> Result<Ruleset> {
+        if abi < 4 {
+            return Err(rustix::io::Errno::OPNOTSUPP);
+        }
+        let attr = RulesetAttr {
+            fs: 0,
+            net: 3,
+            scoped: 0,
+        };
+        // SAFETY: the struct has the kernel's layout, outlives the call, and the size, that of ABI 4, lies within it.
+        let fd = check(unsafe { call!(CREATE, &raw const attr, 16usize, 0u32) })?;
+        let fd = i32::try_from(fd).map_err(|_| rustix::io::Errno::BADF)?;
+        // SAFETY: a new descriptor that nothing else owns.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Ruleset { fd, fs: 0 })
+    }
+
     /// Allows rights on what the descriptor names, and beneath it if it is a directory. Rights unknown to the ABI are left out.
     pub fn allow_path(&self, path: BorrowedFd<'_>, rights: u64) -> Result<()> {
         let rule = PathBeneath {

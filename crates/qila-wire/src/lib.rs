@@ -29,6 +29,17 @@ pub enum Begin {
     /// Whoever connects asks for things. With the packet comes the socket to accept them on, and behind it those that a
     /// gateway is to listen on, if there is a gateway. Answered with [`Report::Started`].
     Serve(served::Cage),
+    /// An engine runs, and in it a program. Its end is the sandbox's.
+    Engine(Engine),
+}
+
+/// An engine: a program that keeps the capabilities of the sandbox's user namespace to make a sandbox of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Engine {
+    /// Files that it is to find: paths, and what is in them. Their directories are there.
+    pub files: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The engine. Of its Landlock rules only those for ports are put on it.
+    pub start: Start,
 }
 
 /// The program of a sandbox that runs one.

@@ -114,3 +114,15 @@ pub fn scratch() -> tempfile::TempDir {
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     dir
 }
+
+/// Whether this host has what a tier needs.
+pub fn has_tier(tier: &str) -> bool {
+    let Ok(qila) = qila() else { return false };
+    let Ok(out) = Command::new(qila).args(["doctor", "--json"]).output() else {
+        return false;
+    };
+    let said: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
+    said["tiers"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(|t| t["tier"] == tier && t["usable"] == true))
+}

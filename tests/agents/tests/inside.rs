@@ -34,6 +34,17 @@ macro_rules! inside {
             fn container_unprivileged() {
                 check("container", Mode::Unprivileged);
             }
+
+            /// Where `runsc` is; an ordinary user needs delegated cgroups there, for the memory.
+            #[test]
+            fn gvisor_root() {
+                if qila_agents::host::has_tier("gvisor") {
+                    check("gvisor", Mode::Root);
+                } else {
+                    let name = format!("{} in the gvisor tier", stringify!($agent_name));
+                    qila_agents::skip::Skip::because("there is no `runsc` on this host").report(&name);
+                }
+            }
         }
     )*};
 }

@@ -4,7 +4,7 @@ use qila_escape::case::Attack;
 use qila_escape::compile::Programs;
 use qila_escape::matrix::{Row, Verdict, run_all};
 use qila_escape::stage::Context;
-use qila_escape::target::{TIERS, Target, find_qila};
+use qila_escape::target::{BY_NAME, TIERS, Target, find_qila};
 use qila_escape::user::{User, own_uid};
 use qila_escape::world::{World, enter};
 use qila_escape::{canary, host, table};
@@ -149,9 +149,11 @@ fn targets(options: &Options, scratch: &Path, user: User) -> io::Result<Vec<Targ
     };
     let bin = copied(&found, &scratch.join(format!("bin-{}", user.name())))?;
     let wanted = |tier: &&&str| options.tier.as_deref().is_none_or(|t| t == **tier);
+    let named = |tier: &&&str| options.tier.as_deref() == Some(**tier);
     Ok(TIERS
         .iter()
         .filter(wanted)
+        .chain(BY_NAME.iter().filter(named))
         .map(|&tier| Target::Qila {
             bin: bin.clone(),
             tier,

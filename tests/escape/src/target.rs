@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 
 /// The tiers of Qila under attack. A new tier is one word here.
 pub const TIERS: &[&str] = &["process", "container"];
+/// Tiers that are attacked when they are named: `--tier gvisor`.
+pub const BY_NAME: &[&str] = &["gvisor"];
 
 /// What is attacked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -94,6 +94,8 @@ fn zygote(cage: &Cage, exec: Exec) -> Result<(Program, OwnedFd), Errno> {
         cpus: &cage.cpus,
         landlock: None,
         filter: &cage.filter,
+        engine: false,
+        bare: false,
     };
     let standard = [theirs.as_fd(), output.as_fd(), error.as_fd()];
     let pid = agent::start(&around, None, Some(standard))?.pid;

@@ -27,6 +27,8 @@ pub(super) fn start(cage: &Cage, exec: Exec) -> Result<Program, Errno> {
         cpus: &cage.cpus,
         landlock: None,
         filter: &cage.filter,
+        engine: false,
+        bare: false,
     };
     if let Some(size) = exec.terminal {
         let (main, theirs) = crate::serve::terminal(size)?;

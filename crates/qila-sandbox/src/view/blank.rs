@@ -56,7 +56,7 @@ impl Blank {
         named(|| "making /proc".into(), make_dirs(root, "proc"))?;
         let proc = named(
             || "mounting procfs (is the host's own /proc partly covered?)".into(),
-            procfs(),
+            procfs(true),
         )?;
         let placed = directory(root, "proc").and_then(|place| attach(&proc, place));
         named(|| "placing /proc".into(), placed)?;
@@ -75,12 +75,14 @@ impl Blank {
     }
 }
 
-fn procfs() -> Result<OwnedFd, Errno> {
+pub(super) fn procfs(read_only: bool) -> Result<OwnedFd, Errno> {
     let fs = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(fs.as_fd())?;
-    let attr = MountAttrFlags::MOUNT_ATTR_RDONLY
-        | MountAttrFlags::MOUNT_ATTR_NOSUID
+    let mut attr = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    if read_only {
+        attr |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+    }
     fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attr)
 }

@@ -2,6 +2,7 @@
 mod blank;
 mod content;
 mod dev;
+mod engine;
 mod mounts;
 mod place;
 mod source;
@@ -9,7 +10,7 @@ mod source;
 use blank::Blank;
 use mounts::{attach, clone_tree, directory, inside, tmpfs};
 use place::{link, make_dirs, mode, parent, place, relative, write_file};
-use qila_plan::{Injected, PathKind, View, ViewEntry};
+use qila_plan::{Engine, Injected, PathKind, View, ViewEntry};
 use qila_sys::mount::{MountAttr, freeze, restrict};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, mkdirat};
@@ -35,11 +36,18 @@ pub(crate) struct Builder<'a> {
     root: OwnedFd,
     /// The base's layers, laid over each other.
     base: Option<OwnedFd>,
+    /// The engine's program.
+    engine: Option<OwnedFd>,
 }
 
 impl<'a> Builder<'a> {
     /// Opens everything that comes from the host, then puts the empty root in place.
-    pub(crate) fn new(view: &'a View) -> Result<(Builder<'a>, Vec<Source>), Failed> {
+    pub(crate) fn new(view: &'a View, engine: Option<&Engine>) -> Result<(Builder<'a>, Vec<Source>), Failed> {
+        let engine = engine.map(|e| {
+            let what = || format!("opening the engine {}", e.program);
+            named(what, engine::program(&e.program))
+        });
+        let engine = engine.transpose()?;
         let sources = source::open_all(view)?;
         let base = source::base(&view.lower)?;
         let root = named(|| "mounting the new root".into(), tmpfs("4m", 16_384, "0755"))?;
@@ -47,11 +55,17 @@ impl<'a> Builder<'a> {
         named(|| format!("placing the new root over {}", view.root), placed)?;
         // The mount's own descriptor stays one of a tree without a place; what is opened anew is the directory.
         let root = named(|| "opening the new root".into(), directory(CWD, &view.root))?;
-        Ok((Builder { view, root, base }, sources))
+        let builder = Builder {
+            view,
+            root,
+            base,
+            engine,
+        };
+        Ok((builder, sources))
     }
 
     /// Adds every entry in order. `ca` is the sandbox's CA certificate, where there is one.
-    pub(crate) fn build(self, sources: Vec<Source>, ca: &[u8]) -> Result<Built, Failed> {
+    pub(crate) fn build(self, sources: Vec<Source>, ca: &[u8]) -> Result<Built<'a>, Failed> {
         let root = self.root.as_fd();
         named(
             || "making private directory".into(),
@@ -66,8 +80,10 @@ impl<'a> Builder<'a> {
             self.add(entry, source, &blank, ca)?;
         }
         Ok(Built {
+            view: self.view,
             root: self.root,
             blank,
+            engine: self.engine,
         })
     }
 
@@ -168,27 +184,40 @@ impl<'a> Builder<'a> {
 }
 
 /// A view that lacks nothing.
-pub(crate) struct Built {
+pub(crate) struct Built<'a> {
+    view: &'a View,
     root: OwnedFd,
     blank: Blank,
+    engine: Option<OwnedFd>,
 }
 
-impl Built {
+impl Built<'_> {
     /// Covers Qila's own directory, makes the root read only, and leaves the host's tree for good.
     pub(crate) fn enter(self) -> Result<(), Failed> {
+        self.close()?;
+        pivot(self.root.as_fd())
+    }
+
+    /// Covers Qila's own directory and makes the root read only.
+    fn close(&self) -> Result<(), Failed> {
         let root: BorrowedFd<'_> = self.root.as_fd();
         named(|| "entering the new root".into(), rustix::process::fchdir(root))?;
         let covered = self.blank.cover(root, OWN, PathKind::Directory);
         named(|| "hiding private directory".into(), covered)?;
-        named(|| "making the root read only".into(), freeze(root))?;
-        named(
-            || "entering the new root".into(),
-            rustix::process::pivot_root(".", "."),
-        )?;
-        named(
-            || "leaving the host's tree".into(),
-            unmount(".", UnmountFlags::DETACH),
-        )?;
-        named(|| "entering the new root".into(), rustix::process::chdir("/"))
+        named(|| "making the root read only".into(), freeze(root))
     }
+}
+
+/// Makes a tree the root, and leaves the host's.
+fn pivot(root: BorrowedFd<'_>) -> Result<(), Failed> {
+    named(|| "entering the new root".into(), rustix::process::fchdir(root))?;
+    named(
+        || "entering the new root".into(),
+        rustix::process::pivot_root(".", "."),
+    )?;
+    named(
+        || "leaving the host's tree".into(),
+        unmount(".", UnmountFlags::DETACH),
+    )?;
+    named(|| "entering the new root".into(), rustix::process::chdir("/"))
 }

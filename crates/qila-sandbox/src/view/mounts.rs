@@ -16,6 +16,15 @@ pub(super) fn clone_tree(at: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errn
     open_tree(at, path, flags)
 }
 
+/// A copy of all mounts at and beneath the root of a tree.
+pub(super) fn clone_root(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(root, "", flags)
+}
+
 /// A memory-backed file system.
 pub(super) fn tmpfs(size: &str, files: u64, bits: &str) -> Result<OwnedFd, Errno> {
     let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
