@@ -93,6 +93,8 @@ impl Bench {
             namespaces: &[User, Mount, Pid, Net, Ipc, Uts, Cgroup],
             controllers: &["memory", "pids", "cpu", "io"],
             missing: None,
+            engine: None,
+            by_name: None,
         };
         let request = Request {
             permit: &permit,
