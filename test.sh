@@ -6,7 +6,7 @@ missing=() optional=()
 for pair in setpriv:util-linux script:bsdutils pgrep:procps cc:gcc curl:curl hostname:hostname openssl:openssl gzip:gzip ip:iproute2; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
-for pair in strace:strace node:nodejs npm:npm docker-registry:docker-registry buildah:buildah; do
+for pair in strace:strace node:nodejs npm:npm docker-registry:docker-registry buildah:buildah runsc:runsc; do
     command -v "${pair%%:*}" >/dev/null || optional+=("${pair##*:}")
 done
 [ -x /usr/bin/python3 ] || missing+=(python3)
