@@ -43,6 +43,9 @@ pub struct Template {
     pub public: bool,
     /// Where its files come from.
     pub source: Source,
+    /// Whether its image is pulled with what whoever runs the node has logged in to: for admins alone.
+    #[serde(default)]
+    pub host_login: bool,
     /// A directory of the host whose files a new sandbox has in its home from the beginning.
     pub files: Option<String>,
     /// Its policy, as YAML or as the name of a preset.

@@ -320,6 +320,7 @@ impl Prepared {
 /// The template that is there without being made.
 pub(crate) fn base() -> Template {
     Template {
+        host_login: false,
         id: BASE.into(),
         names: vec!["default".into(), "code-interpreter-v1".into()],
         public: true,

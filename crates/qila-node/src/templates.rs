@@ -72,7 +72,7 @@ async fn root(core: &Arc<Core>, kept: &Kept) -> Result<(Root, Option<Arc<Layered
     };
     let image = match (there, kept.template.source.clone()) {
         (Some(image), _) => image,
-        (None, Source::Image(name)) => pull(core, &name).await?,
+        (None, Source::Image(name)) => pull(core, &name, kept.template.host_login).await?,
         (None, Source::Layout(path)) => {
             let core = core.clone();
             let read = tokio::task::spawn_blocking(move || {
@@ -138,15 +138,16 @@ fn refused(error: &dyn std::error::Error) -> ApiError {
     ApiError::invalid(chain(error)).clause("template.source")
 }
 
-async fn pull(core: &Arc<Core>, name: &str) -> Result<Layered> {
+/// `login`: with what whoever runs the node has logged in to, which is not for everybody.
+async fn pull(core: &Arc<Core>, name: &str, login: bool) -> Result<Layered> {
     let reference = qila_image::Reference::parse(name).map_err(|e| refused(&e))?;
     let store = images(core).map_err(|e| refused(&e))?;
     let auth = match &core.user_home {
-        Some(home) => {
+        Some(home) if login => {
             let file = Path::new(home).join(".docker/config.json");
             qila_image::Auth::from_docker_config(&file, &reference.registry).map_err(|e| refused(&e))?
         }
-        None => qila_image::Auth::Anonymous,
+        _ => qila_image::Auth::Anonymous,
     };
     // Without TLS only over this host's own loopback, which the puller sees to.
     let plain = core

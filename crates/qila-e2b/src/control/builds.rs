@@ -145,6 +145,7 @@ pub(super) async fn begin(
     };
     let wanted = wanted.ok_or_else(|| Refusal::missing("there is no such build, or it was begun already"))?;
     let new = Template {
+        host_login: caller.admin,
         id: wanted.template,
         names: Vec::new(),
         public: false,

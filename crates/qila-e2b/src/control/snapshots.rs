@@ -119,6 +119,7 @@ pub(super) async fn template(plane: &Plane, caller: &Caller, name: String) -> Re
     // Its files are those of a sandbox, which may be kept.
     templates::may_keep(caller, of, false)?;
     let template = Template {
+        host_login: false,
         id: id.clone(),
         names: Vec::new(),
         public: false,

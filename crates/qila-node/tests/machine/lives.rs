@@ -361,6 +361,7 @@ pub async fn quotas(bench: &Bench) {
 
 pub fn template() -> Template {
     Template {
+        host_login: false,
         id: "t".into(),
         names: Vec::new(),
         public: false,

@@ -222,6 +222,7 @@ pub(crate) async fn put(
     let timeout_s = value.timeout_s.unwrap_or(300);
     super::view::time(timeout_s.saturating_mul(1000))?;
     let template = Template {
+        host_login: who.admin,
         id,
         names: value.names,
         public: value.public,

@@ -92,6 +92,7 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 impl Fake {
     pub fn new() -> Arc<Fake> {
         let base = Template {
+            host_login: false,
             id: "base".into(),
             names: vec!["code-interpreter-v1".into()],
             public: true,
