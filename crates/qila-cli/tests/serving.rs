@@ -8,12 +8,14 @@
 )]
 
 mod common;
+#[path = "common/serve.rs"]
+mod serve;
 
 use common::{Place, Who, err, everybody, out};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 /// A server that runs, and what its first start printed.
@@ -32,26 +34,9 @@ impl Drop for Serving {
 
 impl Serving {
     fn start(place: &Place, more: &[&str], exports: usize) -> Serving {
-        let args = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
-        let mut child = place
-            .qila(&args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut seen = Vec::new();
-        let address = loop {
-            let Some(Ok(line)) = lines.next() else {
-                panic!("it did not start: {seen:?}")
-            };
-            match line.split_once("serving at http://") {
-                Some((_, address)) => break address.to_owned(),
-                None => seen.push(line),
-            }
-        };
-        // Read to the end, or it would wait for us.
-        std::thread::spawn(move || lines.for_each(drop));
+        let args = [&["--listen", "127.0.0.1:0"], more].concat();
+        let (mut child, url) = serve::start(place, &args);
+        let address = url.strip_prefix("http://").unwrap().to_owned();
         let printed = BufReader::new(child.stdout.take().unwrap()).lines().take(exports);
         let exports = printed.map(Result::unwrap).collect();
         Serving {

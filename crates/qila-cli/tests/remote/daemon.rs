@@ -2,7 +2,7 @@
 use crate::common::{Place, Who, err, out};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
 /// A daemon, the place it has, and its first key.
@@ -24,27 +24,12 @@ pub fn serve(place: &Place, listen: &str) -> (Child, String) {
     serve_with(place, &["--listen", listen])
 }
 
+/// One that serves in the clear or over TLS, and its address.
 pub fn serve_with(place: &Place, args: &[&str]) -> (Child, String) {
-    let mut child = place
-        .qila(&[&["serve"], args].concat())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let mut seen = Vec::new();
-    let address = loop {
-        let Some(Ok(line)) = lines.next() else {
-            panic!("it did not start: {seen:?}")
-        };
-        match line.split_once("serving at http") {
-            Some((_, address)) => break address.trim_start_matches(['s', ':', '/']).to_owned(),
-            None => seen.push(line),
-        }
-    };
-    // Read to the end, or it would wait for us.
-    std::thread::spawn(move || lines.for_each(drop));
-    (child, address)
+    let (child, url) = crate::serve::start(place, args);
+    let (scheme, address) = url.split_once("://").unwrap();
+    assert!(matches!(scheme, "http" | "https"), "{url}");
+    (child, address.to_owned())
 }
 
 impl Daemon {

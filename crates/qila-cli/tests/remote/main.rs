@@ -16,4 +16,6 @@ mod lives;
 mod ports;
 mod refusals;
 mod runs;
+#[path = "../common/serve.rs"]
+mod serve;
 mod templates;
