@@ -4,8 +4,7 @@
     reason = "helpers of tests: a failure here is the test's"
 )]
 mod common;
-use common::{err, everywhere, out};
-use std::io::Write;
+use common::{err, everywhere, fed, out};
 use std::process::Stdio;
 
 #[test]
@@ -40,19 +39,8 @@ fn streams_pass_through_apart_and_whole() {
             "-c",
             "cat; echo e >&2",
         ];
-        let mut child = place
-            .qila(&args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
         let sent = "line\n".repeat(100_000);
-        let mut input = child.stdin.take().unwrap();
-        let text = sent.clone();
-        let feeder = std::thread::spawn(move || input.write_all(text.as_bytes()));
-        let output = child.wait_with_output().unwrap();
-        feeder.join().unwrap().unwrap();
+        let output = fed(place.qila(&args), sent.as_bytes());
         assert!(
             out(&output) == sent,
             "{} bytes of {}",

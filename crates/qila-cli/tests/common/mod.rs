@@ -5,6 +5,7 @@
     clippy::indexing_slicing,
     reason = "helpers of tests: a failure here is the test's"
 )]
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -156,6 +157,23 @@ pub fn out(output: &Output) -> String {
 
 pub fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Runs a command whose input is this, written while its output is read.
+pub fn fed(mut command: Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut to = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        let feeder = scope.spawn(move || to.write_all(input));
+        let output = child.wait_with_output().unwrap();
+        feeder.join().unwrap().unwrap();
+        output
+    })
 }
 
 /// Runs a check on every tier, as everybody.

@@ -1,9 +1,7 @@
 //! Lives of sandboxes, and the programs in them.
-use crate::common::{err, out};
+use crate::common::{err, fed, out};
 use crate::daemon::{Daemon, code};
 use serde_json::Value;
-use std::io::Write;
-use std::process::Stdio;
 
 #[test]
 fn a_sandbox_lives_as_it_is_told() {
@@ -80,15 +78,8 @@ fn a_sandbox_lives_as_it_is_told() {
     );
     let done = daemon.done(&["sandbox", "attach", &id, "99999"]);
     assert_ne!(code(&done), 0);
-    let mut child = daemon
-        .qila(&["sandbox", "exec", &id, "--json", "--", "sh", "-c", script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(b"me\n").unwrap();
-    let done = child.wait_with_output().unwrap();
+    let command = daemon.qila(&["sandbox", "exec", &id, "--json", "--", "sh", "-c", script]);
+    let done = fed(command, b"me\n");
     assert_eq!(
         (code(&done), out(&done).as_str()),
         (5, "begun\nheard me\n"),

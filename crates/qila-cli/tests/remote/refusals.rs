@@ -1,9 +1,9 @@
 //! What cannot be, and whom the key is told.
-use crate::common::{Place, Who, err, out};
+use crate::common::{Place, Who, err, fed, out};
 use crate::daemon::{Daemon, code, serve_with};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::process::{Output, Stdio};
+use std::process::Output;
 
 #[test]
 fn what_cannot_be_says_what_to_do() {
@@ -136,15 +136,7 @@ fn with_tls_only_who_is_vouched_for_is_told_the_key() {
         "-c",
         "cat; exit 3",
     ];
-    let mut child = daemon
-        .qila(&args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(b"over TLS").unwrap();
-    let done = child.wait_with_output().unwrap();
+    let done = fed(daemon.qila(&args), b"over TLS");
     assert_eq!(
         (code(&done), out(&done).as_str()),
         (3, "over TLS"),
