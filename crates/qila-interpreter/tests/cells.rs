@@ -11,14 +11,13 @@ mod support;
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use support::{has, kernel, python, server};
+use support::{begin, has, server, with_kernel};
 
 #[tokio::test]
 async fn python_remembers_and_says_what_it_is_asked_for() {
-    if !kernel() {
+    let Some(server) = with_kernel().await else {
         return;
-    }
-    let server = server(&python()).await;
+    };
     let ran = server
         .cell(
             "python",
@@ -62,10 +61,9 @@ async fn python_remembers_and_says_what_it_is_asked_for() {
 #[tokio::test]
 async fn pictures_tables_and_the_data_in_them() {
     use base64::Engine;
-    if !kernel() {
+    let Some(server) = with_kernel().await else {
         return;
-    }
-    let server = server(&python()).await;
+    };
     let code = "import matplotlib.pyplot as plt\nplt.plot([1, 2, 3], [2, 4, 8], label='a')\nplt.title('T'); plt.xlabel('Time (s)'); plt.ylabel('V')\nplt.show()";
     let ran = server.cell("python", code).await;
     let shown = ran.of("result")[0];
@@ -138,10 +136,9 @@ async fn pictures_tables_and_the_data_in_them() {
 
 #[tokio::test]
 async fn data_of_figures_and_tables_is_right_or_left_out() {
-    if !kernel() {
+    let Some(server) = with_kernel().await else {
         return;
-    }
-    let server = server(&python()).await;
+    };
     let ran = server.cell("python", "import matplotlib.pyplot as plt, pandas as pd\nplt.plot([1, 2, 3], [1, float('inf'), float('nan')]); plt.show()").await;
     let chart = &ran.of("result")[0]["chart"];
     assert_eq!(
@@ -202,10 +199,9 @@ async fn data_of_figures_and_tables_is_right_or_left_out() {
 
 #[tokio::test]
 async fn whoever_goes_away_interrupts_its_cell() {
-    if !kernel() {
+    let Some(server) = with_kernel().await else {
         return;
-    }
-    let server = server(&python()).await;
+    };
     for (language, code, after) in [
         (
             "python",
@@ -214,21 +210,7 @@ async fn whoever_goes_away_interrupts_its_cell() {
         ),
         ("bash", "n=1; echo on; sleep 100", "echo $n"),
     ] {
-        let (_, mut body) = server
-            .send("POST", "/execute", json!({"code": code, "language": language}))
-            .await;
-        loop {
-            let frame = http_body_util::BodyExt::frame(&mut body)
-                .await
-                .unwrap()
-                .unwrap()
-                .into_data()
-                .unwrap();
-            if String::from_utf8_lossy(&frame).contains("\"on") {
-                break;
-            }
-        }
-        drop(body);
+        drop(begin(&server, json!({"code": code, "language": language})).await);
         let begun = std::time::Instant::now();
         let ran = server.cell(language, after).await;
         assert!(begun.elapsed() < Duration::from_secs(20), "it was waited for");
@@ -245,10 +227,9 @@ async fn whoever_goes_away_interrupts_its_cell() {
 
 #[tokio::test]
 async fn contexts_are_apart_restarted_and_replaced_when_they_die() {
-    if !kernel() {
+    let Some(server) = with_kernel().await else {
         return;
-    }
-    let server = server(&python()).await;
+    };
     let (_, one) = server
         .ask("POST", "/contexts", json!({"language": "python"}))
         .await;
@@ -373,21 +354,7 @@ async fn a_script_that_is_interrupted_leaves_what_it_had_made() {
     .iter()
     .enumerate()
     {
-        let (_, mut body) = server
-            .send(
-                "POST",
-                "/execute",
-                json!({"code": code, "language": "javascript"}),
-            )
-            .await;
-        loop {
-            let frame = http_body_util::BodyExt::frame(&mut body).await;
-            let text = frame.unwrap().unwrap().into_data().unwrap();
-            if String::from_utf8_lossy(&text).contains("\"on") {
-                break;
-            }
-        }
-        drop(body);
+        drop(begin(&server, json!({"code": code, "language": "javascript"})).await);
         let ran = server.cell("javascript", "n").await;
         assert_eq!(ran.main()["text"], (i + 1).to_string(), "{code}: {ran:?}");
     }

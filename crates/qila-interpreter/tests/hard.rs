@@ -12,19 +12,7 @@ mod support;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use support::{Server, kernel, python, server};
-
-/// Asks for a cell and waits until it has said `on`.
-async fn begin(server: &Server, wish: Value) -> hyper::body::Incoming {
-    let (status, mut body) = server.send("POST", "/execute", wish).await;
-    assert_eq!(status, 200);
-    loop {
-        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
-        if String::from_utf8_lossy(&frame).contains("\"on") {
-            return body;
-        }
-    }
-}
+use support::{begin, server, with_kernel};
 
 async fn rest(body: hyper::body::Incoming) -> String {
     let all = tokio::time::timeout(Duration::from_secs(30), body.collect()).await;
@@ -160,10 +148,9 @@ async fn what_a_shell_may_not_be_given_is_refused_and_where_it_writes_is_its_own
 
 #[tokio::test]
 async fn a_client_that_does_not_read_loses_nothing_of_what_a_kernel_publishes() {
-    if !kernel() {
+    let Some(server) = with_kernel().await else {
         return;
-    }
-    let server = server(&python()).await;
+    };
     let code = "print('on', flush=True)\nfor i in range(20000):\n    print(i, flush=True)\nopen('done', 'w').close()";
     let body = begin(&server, json!({"code": code})).await;
     let begun = Instant::now();
@@ -193,10 +180,9 @@ async fn a_client_that_does_not_read_loses_nothing_of_what_a_kernel_publishes() 
 
 #[tokio::test]
 async fn an_interruption_that_is_lost_is_followed_by_another() {
-    if !kernel() {
+    let Some(server) = with_kernel().await else {
         return;
-    }
-    let server = server(&python()).await;
+    };
     let code = "import time\nn = 0\nprint('on', flush=True)\nwhile n < 2:\n    try: time.sleep(100)\n    except KeyboardInterrupt: n += 1";
     drop(begin(&server, json!({"code": code})).await);
     let ran = server.cell("python", "n").await;
@@ -205,10 +191,9 @@ async fn an_interruption_that_is_lost_is_followed_by_another() {
 
 #[tokio::test]
 async fn what_a_cell_leaves_running_does_not_disturb_the_next() {
-    if !kernel() {
+    let Some(server) = with_kernel().await else {
         return;
-    }
-    let server = server(&python()).await;
+    };
     let code = "import threading, time\nstop = False\ndef chat():\n    while not stop: print('chat', flush=True)\nt = threading.Thread(target=chat); t.start()";
     server.cell("python", code).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -221,10 +206,9 @@ async fn what_a_cell_leaves_running_does_not_disturb_the_next() {
 
 #[tokio::test]
 async fn a_kernel_that_makes_no_sense_fails_its_cell_and_no_more() {
-    if !kernel() {
+    let Some(server) = with_kernel().await else {
         return;
-    }
-    let server = server(&python()).await;
+    };
     let ran = server.cell("python", "x = 1\nfrom IPython.display import display\ndisplay({'text/plain': 5, 'image/png': [1]}, raw=True)\ndisplay({'application/x-own': {'a': 1}}, raw=True)").await;
     assert!(
         ran.of("result")
@@ -263,10 +247,9 @@ async fn a_kernel_that_makes_no_sense_fails_its_cell_and_no_more() {
 
 #[tokio::test]
 async fn a_kernel_that_ends_had_said_what_it_said() {
-    if !kernel() {
+    let Some(server) = with_kernel().await else {
         return;
-    }
-    let server = server(&python()).await;
+    };
     // What it says just before may not have left it: ZeroMQ sends when it can.
     let code = "import os, time\nprint('on', flush=True)\nwhile not os.path.exists('heard'): time.sleep(0.05)\nos._exit(3)";
     let body = begin(&server, json!({"code": code})).await;

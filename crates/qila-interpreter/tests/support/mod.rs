@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The Python that the tests of the SDKs have packages for, or the system's.
-pub fn python() -> String {
+fn python() -> String {
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/sdk/inside/bin/python3");
     match std::path::Path::new(own).exists() {
         true => own.into(),
@@ -26,7 +26,7 @@ pub fn has(program: &str, args: &[&str]) -> bool {
         .is_ok_and(|o| o.status.success())
 }
 
-pub fn kernel() -> bool {
+fn kernel() -> bool {
     let there = has(&python(), &["-c", "import ipykernel, numpy, pandas, matplotlib"]);
     if !there {
         println!("skipped: python3 has no ipykernel, numpy, pandas and matplotlib");
@@ -50,6 +50,26 @@ pub async fn server(python: &str) -> Server {
     };
     tokio::spawn(qila_interpreter::serve(listener, with));
     Server { address, home }
+}
+
+/// One whose Python has a kernel; none where there is none.
+pub async fn with_kernel() -> Option<Server> {
+    match kernel() {
+        true => Some(server(&python()).await),
+        false => None,
+    }
+}
+
+/// Asks for a cell and waits until it has said `on`.
+pub async fn begin(server: &Server, wish: Value) -> hyper::body::Incoming {
+    let (status, mut body) = server.send("POST", "/execute", wish).await;
+    assert_eq!(status, 200);
+    loop {
+        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        if String::from_utf8_lossy(&frame).contains("\"on") {
+            return body;
+        }
+    }
 }
 
 impl Server {
