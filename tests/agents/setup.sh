@@ -3,39 +3,8 @@
 # Needs Debian's python3-venv, nodejs (20.6 or later) and npm. What is missing is said; the rest is still installed.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-tools=$(cd "$here/../.." && pwd)/target/agents
-mkdir -p "$tools"
-failed=0
+. "$here/../setup-lib.sh"
 
-# Debian's own Python, not one beneath somebody's home directory: the sandbox shows the system's programs.
-python=/usr/bin/python3
-stamp=$(cat "$here/requirements.txt" | sha256sum)
-if [ "$(cat "$tools/venv/stamp" 2>/dev/null)" != "$stamp" ]; then
-    rm -rf "$tools/venv"
-    if "$python" -m venv "$tools/venv" &&
-        "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes \
-            --requirement "$here/requirements.txt"; then
-        echo "$stamp" >"$tools/venv/stamp"
-    else
-        echo "setup: mini-swe-agent could not be installed (needs python3-venv and the package index)" >&2
-        failed=1
-    fi
-fi
-
-stamp=$(cat "$here/package.json" "$here/package-lock.json" | sha256sum)
-if [ "$(cat "$tools/node/stamp" 2>/dev/null)" != "$stamp" ]; then
-    rm -rf "$tools/node"
-    mkdir -p "$tools/node"
-    cp "$here/package.json" "$here/package-lock.json" "$tools/node/"
-    # No install scripts: none is needed, and none should run on the machine of whoever tests this.
-    if (cd "$tools/node" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error); then
-        echo "$stamp" >"$tools/node/stamp"
-    else
-        echo "setup: pi could not be installed (needs nodejs, npm and the package registry)" >&2
-        failed=1
-    fi
-fi
-
-# The sandbox's user may be another one than the installer.
-chmod -R a+rX "$tools"
-exit $failed
+python_packages venv requirements.txt mini-swe-agent
+node_packages pi
+finish
