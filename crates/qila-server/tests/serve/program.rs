@@ -178,6 +178,12 @@ async fn what_a_program_says_is_a_stream_of_events() {
     assert!(killed.contains(r#"{"exit_code":null,"signal":9}"#), "{killed}");
 }
 
+/// A program is told something, and the server takes it.
+async fn told(server: &Running, path: &str, body: &str) {
+    let answer = server.ask("POST", path, body).await;
+    assert_eq!(answer.status, 204, "{path}: {}", answer.text());
+}
+
 #[tokio::test]
 async fn a_program_is_come_back_to_and_spoken_to() {
     let server = start().await;
@@ -211,24 +217,12 @@ async fn a_program_is_come_back_to_and_spoken_to() {
         .ask_with("GET", &format!("{at}/stream"), "", &[("last-event-id", "x")])
         .await
         .problem(400);
-    assert_eq!(
-        server
-            .ask("POST", &format!("{at}/input"), r#"{"data": "hi"}"#)
-            .await
-            .status,
-        204
-    );
+    told(&server, &format!("{at}/input"), r#"{"data": "hi"}"#).await;
     assert_eq!(
         process.output.recv().await,
         Some(qila_api::Output::Stdout("hi".into()))
     );
-    assert_eq!(
-        server
-            .ask("POST", &format!("{at}/resize"), r#"{"rows": 3, "cols": 4}"#)
-            .await
-            .status,
-        204
-    );
+    told(&server, &format!("{at}/resize"), r#"{"rows": 3, "cols": 4}"#).await;
     assert_eq!(
         process.output.recv().await,
         Some(qila_api::Output::Stderr("3x4".into()))
@@ -237,13 +231,7 @@ async fn a_program_is_come_back_to_and_spoken_to() {
         .ask("POST", &format!("{at}/signal"), r#"{"signal": "NO"}"#)
         .await
         .problem(400);
-    assert_eq!(
-        server
-            .ask("POST", &format!("{at}/signal"), r#"{"signal": "sigint"}"#)
-            .await
-            .status,
-        204
-    );
+    told(&server, &format!("{at}/signal"), r#"{"signal": "sigint"}"#).await;
     assert_eq!(*server.node.signals.lock().unwrap(), [(process.pid.0, 2)]);
     let other = format!("/v1/sandboxes/{sandbox}/processes/tag:none/signal");
     server
