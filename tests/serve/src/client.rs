@@ -191,6 +191,23 @@ impl Client {
             .json()
     }
 
+    /// Ends a sandbox; panics unless it was there.
+    pub async fn delete(&mut self, id: &str) {
+        let path = format!("/v1/sandboxes/{id}");
+        let ended = self.ask("DELETE", &path, &Value::Null).await;
+        ended.expect("an answer").must(204);
+    }
+
+    /// What a file of a sandbox holds, as text; panics unless it can be read.
+    pub async fn file(&mut self, id: &str, path: &str) -> String {
+        let path = format!("/v1/sandboxes/{id}/files?path={path}");
+        self.ask("GET", &path, &Value::Null)
+            .await
+            .expect("an answer")
+            .must(200)
+            .text()
+    }
+
     /// Ids of all sandboxes.
     pub async fn sandboxes(&mut self) -> Vec<String> {
         let (mut all, mut after) = (Vec::new(), None::<String>);

@@ -1,6 +1,6 @@
 //! A daemon with a directory of its own, that may be ended in any way and started again.
 use crate::client::Client;
-use crate::look::Marks;
+use crate::look::{Marks, leftovers};
 use qila_agents::host::{self, Mode};
 use qila_agents::skip::Skip;
 use std::io::{BufRead, BufReader};
@@ -192,6 +192,13 @@ impl Daemon {
     pub fn terminate(&mut self) {
         let status = self.signal(rustix::process::Signal::TERM);
         assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    /// Ends it in order, and waits: nothing of it or of its sandboxes may be left.
+    pub fn end_clean(&mut self, marks: &Marks) {
+        self.terminate();
+        let left = leftovers(marks, &self.home);
+        assert!(left.is_empty(), "left: {left:#?}");
     }
 
     fn log_path(&self) -> PathBuf {

@@ -55,12 +55,7 @@ async fn killed(mode: Mode, kills: u64) {
         return qila_agents::skip::Skip::because(probe.text()).report("sandboxes of an unprivileged user");
     }
     let first = probe.must(201).json()["id"].as_str().unwrap().to_owned();
-    daemon
-        .client()
-        .ask("DELETE", &format!("/v1/sandboxes/{first}"), &Value::Null)
-        .await
-        .unwrap()
-        .must(204);
+    daemon.client().delete(&first).await;
     let mut loaders: Vec<Loader> = (0..CLIENTS)
         .map(|n| Loader::new(&format!("c{n}"), daemon.client(), dice.fork()))
         .collect();
@@ -109,22 +104,14 @@ async fn killed(mode: Mode, kills: u64) {
     let mut client = daemon.client();
     for loader in &mut loaders {
         for id in std::mem::take(&mut loader.book.sandboxes).into_keys() {
-            client
-                .ask("DELETE", &format!("/v1/sandboxes/{id}"), &Value::Null)
-                .await
-                .unwrap()
-                .must(204);
+            client.delete(&id).await;
             loader.book.ended.insert(id);
         }
         wrong.append(&mut loader.book.wrong);
     }
     let id = client.create(&Value::Object(Default::default())).await;
     last.set(id.clone()).unwrap();
-    client
-        .ask("DELETE", &format!("/v1/sandboxes/{id}"), &Value::Null)
-        .await
-        .unwrap()
-        .must(204);
+    client.delete(&id).await;
     let within = async |heard: tokio::task::JoinHandle<Seen>| {
         tokio::time::timeout(PATIENCE, heard)
             .await

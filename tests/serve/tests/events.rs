@@ -22,11 +22,7 @@ async fn busy(mut client: Client, until: Instant) {
             .unwrap()
             .must(200);
     }
-    client
-        .ask("DELETE", &format!("/v1/sandboxes/{id}"), &Value::Null)
-        .await
-        .unwrap()
-        .must(204);
+    client.delete(&id).await;
 }
 
 /// The sandbox whose end is the last event. It is named here before it ends.
@@ -79,11 +75,7 @@ async fn a_listener_that_comes_and_goes_misses_nothing() {
     let mut client = daemon.client();
     let id = client.create(&json!({})).await;
     last.set(id.clone()).unwrap();
-    client
-        .ask("DELETE", &format!("/v1/sandboxes/{id}"), &Value::Null)
-        .await
-        .unwrap()
-        .must(204);
+    client.delete(&id).await;
     let lists = tokio::time::timeout(PATIENCE, listeners.join_all())
         .await
         .expect("all hear the last event");

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use qila_agents::host::{self, Mode};
 use qila_agents::skip::Skip;
-use qila_serve_tests::{Client, Daemon, Events, env, leftovers, tell};
+use qila_serve_tests::{Client, Daemon, Events, env, tell};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -86,15 +86,9 @@ async fn ten_thousand_requests_at_once() {
     assert_eq!(there, made, "what was acknowledged is there, and nothing else");
     let marks = daemon.marks();
     for id in made {
-        client
-            .ask("DELETE", &format!("/v1/sandboxes/{id}"), &Value::Null)
-            .await
-            .unwrap()
-            .must(204);
+        client.delete(&id).await;
     }
-    tokio::task::block_in_place(|| daemon.terminate());
-    let left = tokio::task::block_in_place(|| leftovers(&marks, &daemon.home));
-    assert!(left.is_empty(), "left: {left:#?}");
+    tokio::task::block_in_place(|| daemon.end_clean(&marks));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,11 +107,7 @@ async fn a_second_daemon_on_one_directory_refuses() {
     assert!(second.stdout.is_empty(), "no key is shown");
     let mut client = daemon.client();
     assert_eq!(client.shell(&id, "echo here").await["stdout"], "here\n");
-    client
-        .ask("DELETE", &format!("/v1/sandboxes/{id}"), &Value::Null)
-        .await
-        .unwrap()
-        .must(204);
+    client.delete(&id).await;
 }
 
 /// A tmpfs, unmounted at the end.
@@ -207,15 +197,7 @@ async fn a_full_disk_is_said_and_nothing_acknowledged_is_lost() {
     tell(&format!("full disk: answered {said:?}"));
     assert!(said.iter().any(|s| *s != 201), "the disk was not full: {said:?}");
     client.ask("GET", &at, &Value::Null).await.unwrap().must(200);
-    assert_eq!(
-        client
-            .ask("GET", &format!("{at}/files?path=kept"), &Value::Null)
-            .await
-            .unwrap()
-            .must(200)
-            .text(),
-        "kept"
-    );
+    assert_eq!(client.file(&id, "kept").await, "kept");
     std::fs::remove_file(&filler).unwrap();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let new = client.create(&json!({})).await;
@@ -226,21 +208,9 @@ async fn a_full_disk_is_said_and_nothing_acknowledged_is_lost() {
         daemon.again();
     });
     let mut client = daemon.client();
-    assert_eq!(
-        client
-            .ask("GET", &format!("{at}/files?path=kept"), &Value::Null)
-            .await
-            .unwrap()
-            .must(200)
-            .text(),
-        "kept"
-    );
+    assert_eq!(client.file(&id, "kept").await, "kept");
     for id in client.sandboxes().await {
-        client
-            .ask("DELETE", &format!("/v1/sandboxes/{id}"), &Value::Null)
-            .await
-            .unwrap()
-            .must(204);
+        client.delete(&id).await;
     }
     tokio::task::block_in_place(|| daemon.terminate());
     drop(small);
@@ -397,12 +367,7 @@ async fn what_is_no_request_is_answered_as_such() {
         let status = line.split(' ').nth(1).and_then(|s| s.parse::<u16>().ok());
         assert!(status.is_some_and(|s| good.contains(&s)), "{what}: {line}");
     }
-    daemon
-        .client()
-        .ask("DELETE", &format!("/v1/sandboxes/{id}"), &Value::Null)
-        .await
-        .unwrap()
-        .must(204);
+    daemon.client().delete(&id).await;
 }
 
 /// A guest believes who speaks on its socket: nobody inside gets at it.
@@ -449,9 +414,5 @@ async fn the_guests_socket_cannot_be_reached_from_inside() {
     }
     let well = client.shell(&id, "echo well").await;
     assert_eq!(well["stdout"], "well\n");
-    client
-        .ask("DELETE", &format!("/v1/sandboxes/{id}"), &Value::Null)
-        .await
-        .unwrap()
-        .must(204);
+    client.delete(&id).await;
 }

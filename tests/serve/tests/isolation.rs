@@ -240,11 +240,7 @@ async fn nobody_sees_or_changes_what_is_anothers() {
     let of = |id: &str| json!({"template": id});
     let from = owner.create(&of(&things.template)).await;
     for id in [from.as_str(), things.sandbox.as_str()] {
-        owner
-            .ask("DELETE", &format!("/v1/sandboxes/{id}"), &Value::Null)
-            .await
-            .unwrap()
-            .must(204);
+        owner.delete(id).await;
     }
     insta::assert_snapshot!(table);
 }

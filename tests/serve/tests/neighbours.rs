@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 use qila_agents::host::Mode;
 use qila_agents::skip::Skip;
-use qila_serve_tests::{Client, Daemon, env, leftovers, tell};
+use qila_serve_tests::{Client, Daemon, env, tell};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -128,15 +128,9 @@ async fn good_sandboxes_hardly_notice_bad_ones() {
     let said = admin.shell(&good[0], "echo well").await;
     assert_eq!(said["stdout"], "well\n");
     for id in good {
-        admin
-            .ask("DELETE", &format!("/v1/sandboxes/{id}"), &Value::Null)
-            .await
-            .unwrap()
-            .must(204);
+        admin.delete(&id).await;
     }
-    tokio::task::block_in_place(|| daemon.terminate());
-    let left = tokio::task::block_in_place(|| leftovers(&marks, &daemon.home));
-    assert!(left.is_empty(), "left: {left:#?}");
+    tokio::task::block_in_place(|| daemon.end_clean(&marks));
     assert!(
         too_much.is_empty(),
         "more than {most} % of the good ones' work was lost beside {too_much:?}"

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 use qila_agents::host::Mode;
 use qila_agents::skip::Skip;
-use qila_serve_tests::{Daemon, everybody, leftovers};
+use qila_serve_tests::{Daemon, everybody};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -78,8 +78,7 @@ async fn ends(mode: Mode) {
     client.ask("DELETE", &path, &Value::Null).await.unwrap().must(204);
     full(&daemon, 3).await;
     let marks = daemon.marks();
-    daemon.terminate();
-    assert_eq!(leftovers(&marks, &daemon.home), Vec::<String>::new());
+    daemon.end_clean(&marks);
 }
 
 #[tokio::test(flavor = "multi_thread")]

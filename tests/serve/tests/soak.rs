@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 use qila_agents::host::Mode;
 use qila_agents::skip::Skip;
-use qila_serve_tests::{Client, Daemon, Flat, daemon_flat, env, everybody, leftovers, tell};
+use qila_serve_tests::{Client, Daemon, Flat, daemon_flat, env, everybody, tell};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,12 +62,7 @@ async fn soak(mode: Mode, cycles: u64) {
     }
     let first = probe.must(201).json()["id"].as_str().unwrap().to_owned();
     let mut marks = daemon.marks();
-    daemon
-        .client()
-        .ask("DELETE", &format!("/v1/sandboxes/{first}"), &Value::Null)
-        .await
-        .unwrap()
-        .must(204);
+    daemon.client().delete(&first).await;
     let begun = Instant::now();
     let mut looks: Vec<Flat> = Vec::new();
     for part in 0..LOOKS {
@@ -97,9 +92,7 @@ async fn soak(mode: Mode, cycles: u64) {
         (early.mounts, early.cgroups, early.namespaces, early.processes),
         "mounts, cgroups, namespaces, processes: {looks:?}"
     );
-    tokio::task::block_in_place(|| daemon.terminate());
-    let left = tokio::task::block_in_place(|| leftovers(&marks, &daemon.home));
-    assert!(left.is_empty(), "left: {left:#?}");
+    tokio::task::block_in_place(|| daemon.end_clean(&marks));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
