@@ -5,6 +5,7 @@
     clippy::indexing_slicing,
     reason = "helpers of tests: a failure here is the test's"
 )]
+use qila_image::{Limits, Stack, Store};
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -106,4 +107,21 @@ pub fn image(at: &Path, config: &str, layers: &[(&str, Vec<u8>)]) -> String {
         layers.join(",")
     );
     put(at, manifest.as_bytes())
+}
+
+/// The store of a place.
+pub fn store(at: &Path) -> Store {
+    Store::open(&at.join("store"), Limits::default()).unwrap()
+}
+
+/// What is at each of these places, as text.
+pub fn seen(stack: &[PathBuf], places: &[String]) -> Vec<String> {
+    let stack = Stack::open(stack).unwrap();
+    let look = |place: &String| match stack.find(Path::new(place), false) {
+        Ok(Some(f)) if f.kind.is_symlink() => format!("{place}: link {:?} to {:?}", f.path, f.link),
+        Ok(Some(f)) => format!("{place}: {:?} {:?} {:o}", f.path, f.kind, f.mode),
+        Ok(None) => format!("{place}: none"),
+        Err(e) => format!("{place}: {e}"),
+    };
+    places.iter().map(look).collect()
 }
