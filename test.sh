@@ -35,7 +35,8 @@ rm -f "$log.setup"
 cargo test --workspace --no-fail-fast -- --show-output 2>&1 | tee "$log" || status=$?
 if [ "$status" != 0 ]; then
     echo "what failed, again:"
-    sed -n '/^failures:$/,/^test result:/p; /^error: [0-9]* targets\{0,1\} failed/,/^[^ e]/p' "$log" | cut -c -400 | tail -n 300
+    sed -i '/^ *[0-9]*: /d; /^ *at /d' "$log"
+    { grep -B 12 '^test .* \.\.\. FAILED' "$log"; sed -n '/^failures:$/,/^test result:/p' "$log"; } | cut -c -400 | tail -n 300
 fi
 skipped=$(grep -c '^skipped: ' "$log" || true)
 echo "checks skipped inside tests: $skipped"

@@ -292,6 +292,13 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
+    fn bash_driver() -> Driver {
+        // Who starts tests in the background has them ignore interruptions, which a shell can then not be told of.
+        let interrupted = tokio::signal::unix::SignalKind::interrupt();
+        drop(tokio::signal::unix::signal(interrupted).unwrap());
+        Driver::start(Kind::Bash, Path::new("/")).unwrap()
+    }
+
     /// A shell that has only just been started would be ended by an interruption.
     #[tokio::test(flavor = "multi_thread")]
     async fn whoever_goes_away_at_once_leaves_the_interpreter() {
@@ -300,7 +307,7 @@ mod tests {
             env: std::collections::BTreeMap::new(),
         };
         for _ in 0..4 {
-            let mut driver = Driver::start(Kind::Bash, Path::new("/")).unwrap();
+            let mut driver = bash_driver();
             let (to, mut said) = tokio::sync::mpsc::unbounded_channel();
             let leaves = tokio::spawn(async move { drop(said.recv().await) });
             let first = driver.run(&cell("sleep 100"), &mut Listener::new(to)).await;
@@ -347,7 +354,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_shell_is_interrupted_only_where_that_of_what_it_runs_is_not_enough() {
-        let mut driver = Driver::start(Kind::Bash, Path::new("/")).unwrap();
+        let mut driver = bash_driver();
         let runs = "trap 'n=1' INT; n=0; (echo on; exec sleep 100)";
         left(&mut driver, runs, "on\n").await;
         assert_eq!(told(&mut driver, "echo $n").await, "0\n");
@@ -361,7 +368,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_cell_may_trap_interruptions_for_the_next_and_may_not_leave_none() {
-        let mut driver = Driver::start(Kind::Bash, Path::new("/")).unwrap();
+        let mut driver = bash_driver();
         assert_eq!(told(&mut driver, "trap - INT").await, "");
         assert_eq!(told(&mut driver, "trap -p INT").await, "trap -- ':' SIGINT\n");
         assert_eq!(told(&mut driver, "trap 'echo its own' INT").await, "");
@@ -374,7 +381,7 @@ mod tests {
     /// A program that does not read takes no cell that is larger than a pipe.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_cell_that_is_not_taken_ends_with_its_client() {
-        let mut driver = Driver::start(Kind::Bash, Path::new("/")).unwrap();
+        let mut driver = bash_driver();
         assert_eq!(told(&mut driver, "").await, "");
         let shell = driver.child.id().unwrap().cast_signed();
         let shell = rustix::process::Pid::from_raw(shell).unwrap();
@@ -390,7 +397,7 @@ mod tests {
         let bounded = tokio::time::timeout(Duration::from_secs(60), written).await;
         assert!(matches!(bounded, Ok(Err(DriverError::Ended))));
         // One that says ever more has its time, too.
-        let mut driver = Driver::start(Kind::Bash, Path::new("/")).unwrap();
+        let mut driver = bash_driver();
         assert_eq!(told(&mut driver, "").await, "");
         let flood = bash(&Cell {
             code: "trap '' INT; while :; do echo x; done".into(),

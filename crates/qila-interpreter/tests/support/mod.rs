@@ -40,6 +40,9 @@ pub struct Server {
 }
 
 pub async fn server(python: &str) -> Server {
+    // Who starts tests in the background has them ignore interruptions, which a shell that they start can then not be told of.
+    let interrupted = tokio::signal::unix::SignalKind::interrupt();
+    drop(tokio::signal::unix::signal(interrupted).unwrap());
     let home = tempfile::tempdir().unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
