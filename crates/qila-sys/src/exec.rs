@@ -81,10 +81,8 @@ fn one_by_one(first: u32) -> Result<()> {
 /// Whether nothing is behind a number.
 pub fn is_closed(number: u32) -> bool {
     // SAFETY: fcntl only looks whether the descriptor is open.
-    matches!(
-        crate::check(unsafe { call!(libc::SYS_fcntl, number, libc::F_GETFD) }),
-        Err(Errno::BADF)
-    )
+    let looked = crate::check(unsafe { call!(libc::SYS_fcntl, number, libc::F_GETFD) });
+    looked == Err(Errno::BADF)
 }
 
 /// Takes over a descriptor that this program was started with. Each may be taken once.
