@@ -122,7 +122,23 @@ pub fn has_tier(tier: &str) -> bool {
         return false;
     };
     let said: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
-    said["tiers"]
+    let Some(found) = said["tiers"]
         .as_array()
-        .is_some_and(|all| all.iter().any(|t| t["tier"] == tier && t["usable"] == true))
+        .and_then(|all| all.iter().find(|t| t["tier"] == tier && t["usable"] == true))
+    else {
+        return false;
+    };
+    // An engine that does nothing on this host by itself does nothing for Qila.
+    found["engine"]["program"].as_str().is_none_or(|engine| {
+        Command::new(engine)
+            .args([
+                "--platform=ptrace",
+                "--network=none",
+                "--ignore-cgroups",
+                "do",
+                "true",
+            ])
+            .status()
+            .is_ok_and(|s| s.success())
+    })
 }

@@ -42,7 +42,7 @@ macro_rules! inside {
                     check("gvisor", Mode::Root);
                 } else {
                     let name = format!("{} in the gvisor tier", stringify!($agent_name));
-                    qila_agents::skip::Skip::because("there is no `runsc` on this host").report(&name);
+                    qila_agents::skip::Skip::because("there is no `runsc` that works on this host").report(&name);
                 }
             }
         }
