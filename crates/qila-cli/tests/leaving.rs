@@ -9,19 +9,10 @@ use common::{Place, everywhere, out};
 #[test]
 fn nothing_is_left_behind() {
     everywhere(|place, tier| {
-        let args = [
-            "run",
-            "-q",
-            "--policy",
-            "offline",
-            "--isolation",
-            tier,
-            "--",
-            "sh",
-            "-c",
-            "sleep 100 & sleep 1",
-        ];
-        let mut child = place.qila(&args).spawn().unwrap();
+        let mut child = place
+            .run("offline", tier, &["sh", "-c", "sleep 100 & sleep 1"])
+            .spawn()
+            .unwrap();
         std::thread::sleep(std::time::Duration::from_millis(500));
         note_ids(place);
         assert!(child.wait().unwrap().success());
@@ -90,18 +81,7 @@ fn a_run_killed_before_it_had_a_name_is_taken_back() {
 fn killing_qila_ends_the_agent() {
     everywhere(|place, tier| {
         let token = format!("{}", 100_000 + std::process::id());
-        let args = [
-            "run",
-            "-q",
-            "--policy",
-            "offline",
-            "--isolation",
-            tier,
-            "--",
-            "sleep",
-            &token,
-        ];
-        let mut child = place.qila(&args).spawn().unwrap();
+        let mut child = place.run("offline", tier, &["sleep", &token]).spawn().unwrap();
         let sleeping = || {
             let found = std::process::Command::new("pgrep")
                 .args(["-x", "-f", &format!("sleep {token}")])

@@ -27,20 +27,11 @@ fn exit_codes_are_the_commands_own() {
 #[test]
 fn streams_pass_through_apart_and_whole() {
     everywhere(|place, tier| {
-        let args = [
-            "run",
-            "-q",
-            "--policy",
-            "offline",
-            "--isolation",
-            tier,
-            "--",
-            "sh",
-            "-c",
-            "cat; echo e >&2",
-        ];
         let sent = "line\n".repeat(100_000);
-        let output = fed(place.qila(&args), sent.as_bytes());
+        let output = fed(
+            place.run("offline", tier, &["sh", "-c", "cat; echo e >&2"]),
+            sent.as_bytes(),
+        );
         assert!(
             out(&output) == sent,
             "{} bytes of {}",
